@@ -1,0 +1,101 @@
+//! The admin listener: whether the process lives, and whether it wants requests. Never on the public address.
+
+use crate::{gateway::Gateway, tasks};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST},
+    uri::Authority,
+};
+use http_body_util::Full;
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{convert::Infallible, io, net::{IpAddr, SocketAddr}, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+
+/// A head that takes longer is cut off.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Claims the admin address.
+///
+/// # Errors
+/// When it cannot be had.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Serves the admin address until the process ends.
+///
+/// # Errors
+/// When the runtime cannot watch the socket.
+pub fn serve(listener: std::net::TcpListener, gateway: Arc<Gateway>) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    tasks::background(async move {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let gateway = gateway.clone();
+            tasks::background(async move {
+                let service = service_fn(|request: Request<Incoming>| {
+                    let response = answer(&request, &gateway);
+                    async move { Ok::<_, Infallible>(response) }
+                });
+                let mut builder = http1::Builder::new();
+                builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+                // A client that breaks off harms nobody but itself.
+                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    Ok(())
+}
+
+fn answer(request: &Request<Incoming>, gateway: &Gateway) -> Response<Full<Bytes>> {
+    if !is_local(request.headers()) {
+        return text(StatusCode::FORBIDDEN, "application/json", r#"{"error":"Host must be an address or localhost"}"#);
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "application/json", r#"{"error":"only GET and HEAD"}"#);
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match request.uri().path() {
+        "/livez" => text(StatusCode::OK, "application/json", r#"{"status":"alive"}"#),
+        "/readyz" => readiness(gateway),
+        _ => text(StatusCode::NOT_FOUND, "application/json", r#"{"error":"there are /livez and /readyz"}"#),
+    }
+}
+
+/// A store that is down does not make the gateway unready: public pages still work.
+fn readiness(gateway: &Gateway) -> Response<Full<Bytes>> {
+    let store = if gateway.current().store().degraded() { "degraded" } else { "ok" };
+    let (status, ready) =
+        if gateway.is_draining() { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "ready") };
+    text(status, "application/json", format!(r#"{{"status":"{ready}","store":"{store}"}}"#))
+}
+
+fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A page of a foreign site must not read it through a name that it points here (DNS rebinding).
+fn is_local(headers: &HeaderMap) -> bool {
+    if headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
+        return false;
+    }
+    let Some(host) = headers.get(HOST) else { return true };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}

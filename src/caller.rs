@@ -1,0 +1,71 @@
+//! Who is calling: the verdict of the credential that counts, and what to do with the request's cookies.
+
+use crate::{
+    http::{Head, arrival::Arrival},
+    session::{CookieEdit, Sessions, Verdict, id::SessionId},
+    tasks::Worker,
+};
+use std::sync::Arc;
+
+/// The credentials of the site.
+#[derive(Debug)]
+pub struct Callers {
+    sessions: Vec<Arc<Sessions>>,
+}
+
+/// How much a rule wants to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Nothing: the store is not asked.
+    Nothing,
+    /// Only which session the cookie names, for an upstream that may end it: the store is not asked.
+    Id,
+    /// Who it is.
+    User,
+}
+
+/// Whom a request comes from.
+#[derive(Debug)]
+pub struct Caller {
+    /// What is known.
+    pub verdict: Verdict,
+    /// The id that the request's cookie names; where the store was asked, only if there is such a record. It may
+    /// have no user.
+    pub presented: Option<SessionId>,
+    /// How the Cookie header must change before it is forwarded.
+    pub edits: Vec<CookieEdit>,
+}
+
+impl Callers {
+    /// The credentials in the order in which they are tried.
+    pub fn new(sessions: Vec<Arc<Sessions>>) -> Self {
+        Self { sessions }
+    }
+
+    /// Finds out who is calling. A store that cannot be asked is a verdict too: `access` decides what it means.
+    pub async fn identify(&self, question: Question, head: &Head, arrival: &Arrival, worker: Worker) -> Caller {
+        let mut caller = Caller { verdict: Verdict::NotAsked, presented: None, edits: Vec::new() };
+        for sessions in &self.sessions {
+            if question != Question::User {
+                caller.edits.extend(sessions.strip_edit(&head.headers, arrival.https));
+            }
+            match question {
+                Question::Nothing => {}
+                Question::Id => {
+                    let id = sessions.presented_unchecked(&head.headers, arrival.https);
+                    caller.presented = caller.presented.or(id);
+                }
+                Question::User => {
+                    let identified = sessions.identify(&head.headers, arrival.https, worker).await;
+                    caller.edits.extend(identified.edit);
+                    caller.presented = caller.presented.or(identified.presented);
+                    caller.verdict = identified.verdict;
+                    if !matches!(caller.verdict, Verdict::Absent(_)) {
+                        break;
+                    }
+                }
+            }
+        }
+        caller
+    }
+}

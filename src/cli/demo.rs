@@ -1,0 +1,49 @@
+//! `onedoor demo`: the counter site in one process, so that the main job can be seen within a minute.
+
+use super::{Exit, Outcome, code, run, say, site};
+use crate::config::{self, Environment};
+use clap::Args;
+
+/// How the demo runs.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Where the gateway listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
+    listen: String,
+    /// Keep sessions in this Redis instead of in memory
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL", default_value = "memory:")]
+    redis_url: String,
+}
+
+pub(super) fn run(options: &Options) -> Outcome {
+    let site = site::Site::bind().map_err(|error| Exit::new(code::UNAVAILABLE, error))?;
+    let variables = [
+        ("LISTEN", options.listen.clone()),
+        ("STORE", options.redis_url.clone()),
+        ("WRITER", site.writer_url()),
+        ("READER", site.reader_url()),
+    ];
+    let environment = Environment::of(variables);
+    let loaded = config::read("demo.toml", include_str!("demo.toml"), &environment);
+    run::serve(loaded, None, |address| {
+        site.serve().map_err(|error| Exit::new(code::UNAVAILABLE, error))?;
+        say(instructions(address, options.redis_url == "memory:"))
+    })
+}
+
+fn instructions(address: &str, in_memory: bool) -> String {
+    let url = format!("http://{address}");
+    let sessions = if in_memory {
+        "Sessions live in this process's memory. Set REDIS_URL=redis://127.0.0.1:6379 and they survive a restart."
+    } else {
+        "Sessions live in Redis: stop the demo, start it again, and you are still logged in."
+    };
+    format!(
+        "\nThe counter site is at {url}/ (open it in a browser), or try:\n\n  \
+         curl -i {url}/                           # 401: nobody is logged in\n  \
+         curl -c jar -b jar {url}/login           # log in\n  \
+         curl -c jar -b jar {url}/increment       # count\n  \
+         curl -c jar -b jar {url}/                # who am I, and how far have I counted?\n  \
+         curl -c jar -b jar {url}/logout          # log out\n\n{sessions}\nCtrl-C stops it.\n"
+    )
+}

@@ -1,0 +1,92 @@
+//! `onedoor explain`: what would happen to a request, and why.
+
+use super::{Exit, Files, Outcome, code, colour, load, say};
+use crate::{
+    config::{Config, server::Listen},
+    http::peer::Peer,
+    reload::Surroundings,
+    tasks::{Worker, Workers},
+    telemetry::output::Output,
+};
+use clap::Args;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request,
+    header::{COOKIE, HOST},
+};
+use std::{io, net::IpAddr};
+use tokio::runtime;
+
+/// The request to explain.
+#[derive(Debug, Args)]
+pub(super) struct Question {
+    /// The method, such as GET
+    method: Method,
+    /// The path with its query, such as /account?tab=1
+    target: String,
+    /// A cookie: name=value, a whole Cookie header, or just the value of the session's cookie
+    #[arg(long, value_name = "COOKIE")]
+    cookie: Vec<String>,
+    /// A header field, such as 'Accept: text/html'
+    #[arg(long, value_name = "NAME: VALUE")]
+    header: Vec<String>,
+    /// The address of the peer
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    from: IpAddr,
+    #[command(flatten)]
+    files: Files,
+}
+
+pub(super) fn run(question: Question) -> Outcome {
+    let Question { method, target, cookie, header, from, files } = question;
+    let loaded = load(&files.into())?;
+    let Some(config) = loaded.config.clone() else { return Ok(()) };
+    let headers = headers(&config, &cookie, &header)?;
+    let request = Request::builder().method(method).uri(&target).body(());
+    let mut request = request.map_err(|error| {
+        Exit::new(code::USAGE, format_args!("{target}: {error}; the gateway answers such a request with 400"))
+    })?;
+    *request.headers_mut() = headers;
+    let (head, ()) = request.into_parts();
+
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Exit::new(code::UNAVAILABLE, error))?;
+    let story = runtime.block_on(async {
+        let output = Output::start(io::sink()).map_err(|error| Exit::new(code::UNAVAILABLE, error))?;
+        let surroundings = Surroundings { workers: Workers::current(), output };
+        let compiled = surroundings.compile(loaded, None, colour());
+        let snapshot = compiled.map_err(|findings| Exit::new(code::CONFIG, findings))?;
+        let local_port = config.server.listen.iter().find_map(|listen| match listen {
+            Listen::Tcp(address) => Some(address.port()),
+            Listen::Unix(_) => None,
+        });
+        let peer = Peer { address: Some(from.to_canonical()), local_port, https: false, worker: Worker(0) };
+        Ok(snapshot.explain(head, &peer).await)
+    })?;
+    say(story.trim_end())
+}
+
+fn headers(config: &Config, cookies: &[String], fields: &[String]) -> Result<HeaderMap, Exit> {
+    let mut headers = HeaderMap::new();
+    for field in fields {
+        let parsed = field.split_once(':').and_then(|(name, value)| {
+            Some((HeaderName::try_from(name.trim()).ok()?, HeaderValue::try_from(value.trim()).ok()?))
+        });
+        let (name, value) =
+            parsed.ok_or_else(|| Exit::new(code::USAGE, format_args!("--header '{field}' is not 'Name: value'")))?;
+        headers.append(name, value);
+    }
+    let own = config.sessions.first().map_or("onedoor", |session| session.cookie.as_deref().unwrap_or("onedoor"));
+    let named = |cookie: &String| if cookie.contains('=') { cookie.clone() } else { format!("{own}={cookie}") };
+    if !cookies.is_empty() {
+        let line = cookies.iter().map(named).collect::<Vec<_>>().join("; ");
+        let line = HeaderValue::try_from(line).map_err(|_| Exit::new(code::USAGE, "--cookie is not a header value"))?;
+        headers.insert(COOKIE, line);
+    }
+    if !headers.contains_key(HOST) {
+        let host = config.server.public_url.as_ref().map(|url| url.host.as_str());
+        let host = host.or(config.server.hosts.first().map(String::as_str)).unwrap_or("localhost");
+        let host = HeaderValue::try_from(host).map_err(|_| Exit::new(code::USAGE, "public_url is not a Host"))?;
+        headers.insert(HOST, host);
+    }
+    Ok(headers)
+}

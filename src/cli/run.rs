@@ -1,0 +1,124 @@
+//! `onedoor run`: the gateway, until it is told to stop.
+
+use super::{Exit, Outcome, code, colour, load};
+use crate::{
+    admin,
+    config::{Config, Loaded, server::Listen, store},
+    gateway::Gateway,
+    reload::{self, Source, Surroundings},
+    server::{
+        drain::{self, Signals},
+        listener::{self, Bound},
+        worker::{Shared, Threads},
+    },
+    tasks::{self, TaskTracker},
+    telemetry::{events, output::Output},
+};
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicUsize},
+};
+use tokio::runtime;
+use tokio_util::sync::CancellationToken;
+
+pub(super) fn run(source: Source) -> Outcome {
+    let loaded = load(&source)?;
+    serve(loaded, Some(source), |_| Ok(()))
+}
+
+/// Serves a configuration until SIGTERM or SIGINT. `beside` runs once everything listens, inside the main runtime,
+/// and is told the gateway's first address.
+pub(super) fn serve(
+    loaded: Loaded,
+    source: Option<Source>,
+    beside: impl FnOnce(&str) -> Outcome,
+) -> Outcome {
+    let Some(config) = loaded.config.clone() else {
+        return Err(Exit::new(code::CONFIG, loaded.diagnostics.render(&loaded.source, colour())));
+    };
+    let output = Output::start(io::stdout()).map_err(unavailable("the log cannot be started"))?;
+    let levels = events::start(&config.log, output.clone());
+    let mut threads = Threads::start(config.server.workers).map_err(unavailable("workers cannot be started"))?;
+    let surroundings = Surroundings { workers: threads.workers().clone(), output: output.clone() };
+    let snapshot =
+        surroundings.compile(loaded, None, colour()).map_err(|findings| Exit::new(code::CONFIG, findings))?;
+    let sockets = bind_all(&config)?;
+    let admin = config.admin.listen.map(|address| claim(&address.to_string(), admin::bind(address))).transpose()?;
+
+    let main = runtime::Builder::new_current_thread().enable_all().build();
+    let main = main.map_err(unavailable("the main runtime cannot be started"))?;
+    let outcome = main.block_on(async {
+        let mut signals = Signals::listen().map_err(unavailable("signals cannot be received"))?;
+        let shared = Shared {
+            gateway: Arc::new(Gateway::new(snapshot)),
+            connections: TaskTracker::new(),
+            count: Arc::new(AtomicUsize::new(0)),
+            drain: CancellationToken::new(),
+            stop: CancellationToken::new(),
+        };
+        let addresses = announce(&config, &sockets);
+        threads.serve(sockets, &shared);
+        if let Some(socket) = admin {
+            admin::serve(socket, shared.gateway.clone()).map_err(unavailable("the admin address cannot be watched"))?;
+        }
+        if let Some(source) = source {
+            tasks::background(reload::watch(source, shared.gateway.clone(), surroundings, levels));
+        }
+        beside(&addresses[0])?;
+        signals.next().await;
+        let server = shared.gateway.current().config().server.clone();
+        drain::drain(&server, &shared, &mut signals).await;
+        Ok(())
+    });
+    threads.join();
+    tracing::info!("stopped");
+    output.close();
+    outcome
+}
+
+fn bind_all(config: &Config) -> Result<Vec<Vec<Bound>>, Exit> {
+    let server = &config.server;
+    let bind = |listen: &Listen| claim(&name(listen), listener::bind(listen, server.workers, server.handover));
+    server.listen.iter().map(bind).collect()
+}
+
+fn claim<T>(address: &str, outcome: io::Result<T>) -> Result<T, Exit> {
+    outcome.map_err(|error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::AddrInUse => "another process listens there: stop it, or choose another address",
+            io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE",
+            _ => "check the address",
+        };
+        Exit::new(code::UNAVAILABLE, format_args!("cannot listen on {address}: {error}\n  help: {remedy}"))
+    })
+}
+
+/// Says where the gateway listens and what it keeps where; returns the addresses.
+fn announce(config: &Config, sockets: &[Vec<Bound>]) -> Vec<String> {
+    let addresses = config.server.listen.iter().zip(sockets);
+    let addresses: Vec<_> = addresses
+        .map(|(listen, sockets)| match sockets.first().and_then(Bound::local_address) {
+            Some(address) => address.to_string(),
+            None => name(listen),
+        })
+        .collect();
+    let workers = config.server.workers;
+    for address in &addresses {
+        tracing::info!(address, workers, "listening");
+    }
+    if config.store.url == store::Url::Memory && !config.sessions.is_empty() {
+        tracing::warn!("sessions live in this process's memory: they are lost when it ends");
+    }
+    addresses
+}
+
+fn name(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+fn unavailable(what: &'static str) -> impl Fn(io::Error) -> Exit {
+    move |error| Exit::new(code::UNAVAILABLE, format_args!("{what}: {error}"))
+}

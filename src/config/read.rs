@@ -1,0 +1,138 @@
+//! From text to [`Config`]: every section is read, whatever is wrong in the others.
+
+use super::{
+    Config, Span, admin,
+    diagnostic::{Diagnostics, Source},
+    environment::Environment,
+    identity, keys, log, rules,
+    section::{Reader, Section},
+    server,
+    session::{self, Session},
+    store, syntax,
+    upstreams::{self, Upstream},
+};
+use std::{cell::RefCell, fs, path::Path, path::PathBuf};
+use toml::de::DeTable;
+
+/// A configuration file after reading.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration; there is one exactly if the diagnostics hold no error.
+    pub config: Option<Config>,
+    /// What the diagnostics point into.
+    pub source: Source,
+    /// Everything that was found.
+    pub diagnostics: Diagnostics,
+}
+
+/// Reads a file. A file that cannot be read is a diagnostic, too.
+pub fn load(path: &Path, environment: &Environment) -> Loaded {
+    let name = path.display().to_string();
+    match fs::read_to_string(path) {
+        Ok(text) => read(&name, &text, environment),
+        Err(fault) => {
+            let mut diagnostics = Diagnostics::default();
+            diagnostics.error(0..0, format!("cannot read {name}: {fault}"), "name the configuration with -c");
+            Loaded { config: None, source: Source::new(&name, "", &[]), diagnostics }
+        }
+    }
+}
+
+/// Reads a text. `name` is for diagnostics, and its directory is where relative file names in the text start.
+pub fn read(name: &str, text: &str, environment: &Environment) -> Loaded {
+    let directory = Path::new(name).parent().unwrap_or(Path::new(""));
+    let reader = Reader {
+        environment,
+        directory,
+        diagnostics: RefCell::new(Diagnostics::default()),
+        hidden: RefCell::new(Vec::new()),
+    };
+    let (root, faults) = DeTable::parse_recoverable(text);
+    syntax::report(&reader, text, &faults);
+
+    // With broken syntax the parser's guess at the rest is not what was meant.
+    let config = syntax::only_repeats(&faults).then(|| read_root(&reader, root.get_ref()));
+
+    let (diagnostics, hidden) = (reader.diagnostics.into_inner(), reader.hidden.into_inner());
+    let config = config.filter(|_| !diagnostics.has_errors());
+    Loaded { config, source: Source::new(name, text, &hidden), diagnostics }
+}
+
+fn read_root<'a>(reader: &'a Reader<'a>, entries: &'a DeTable<'a>) -> Config {
+    let mut root = Section::new(reader, &keys::ROOT, Some(entries), 0..0);
+    let mut watched = Vec::new();
+    let server = server::read(root.table("server"));
+    let store = store::read(root.table("store"));
+    let named = upstreams::read(&root.table("upstreams"));
+    let sessions = read_sessions(&mut root, &store, &named, &mut watched);
+    let identity = identity::read(root.table("identity"));
+
+    let known = sessions.as_deref().filter(|sessions| sessions.is_empty() != root.has("session"));
+    let mut site = rules::Site { server: &server, sessions: known, upstreams: named.clone() };
+    let rules: Vec<_> = root.tables("rules").into_iter().map(|section| rules::read(section, &mut site)).collect();
+    let upstreams = site.upstreams;
+    if !root.has("rules") {
+        reader.error(root.span.clone(), "there are no rules: nothing would be served", "add [[rules]] with a `dest`");
+    }
+    check_writers(reader, sessions.as_deref().unwrap_or_default(), &store, &named);
+    check_used(reader, &named, &rules);
+
+    let admin = admin::read(root.table("admin"), &server);
+    let log = log::read(root.table("log"));
+    root.finish();
+    let rules = rules.into_iter().flatten().collect();
+    Config { server, store, sessions: sessions.unwrap_or_default(), identity, upstreams, rules, admin, log, watched }
+}
+
+/// The sessions; `None` if one of them could not be read.
+fn read_sessions(
+    root: &mut Section<'_>,
+    store: &store::Store,
+    upstreams: &[Upstream],
+    watched: &mut Vec<PathBuf>,
+) -> Option<Vec<Session>> {
+    let sections = root.tables("session");
+    if let Some(second) = sections.get(1) {
+        let span: Span = second.span.clone();
+        root.reader.error(span, "several sessions are not supported yet", "keep one [session]");
+    }
+    sections.into_iter().map(|section| session::read(section, store, upstreams, watched)).collect()
+}
+
+/// Sessions in memory exist only if the gateway writes them.
+fn check_writers(reader: &Reader<'_>, sessions: &[Session], store: &store::Store, upstreams: &[Upstream]) {
+    let written_here = upstreams.iter().any(|upstream| upstream.session_authority);
+    if store.url != store::Url::Memory || written_here {
+        return;
+    }
+    for session in sessions {
+        let span = session.span.clone();
+        match session.format {
+            session::Format::Express { .. } => reader.error(
+                span,
+                "the apps' sessions cannot be in the store `memory:`, which only the gateway can see",
+                "name the apps' Redis in [store]: `url = \"redis://127.0.0.1:6379\"`; \
+                 or give an upstream `session_authority = true`",
+            ),
+            session::Format::Onedoor { .. } => reader.warning(
+                span,
+                "nobody can log in: no upstream may start a session",
+                "give the login service `session_authority = true`",
+            ),
+        }
+    }
+}
+
+/// Says which upstreams no rule names, unless a rule is broken and may have meant them.
+fn check_used(reader: &Reader<'_>, upstreams: &[Upstream], rules: &[Option<rules::Rule>]) {
+    if rules.iter().any(Option::is_none) {
+        return;
+    }
+    let used = |index: usize| {
+        rules.iter().flatten().any(|rule| matches!(rule.action, rules::Action::Forward(at) if at == index))
+    };
+    for (_, upstream) in upstreams.iter().enumerate().filter(|(index, _)| !used(*index)) {
+        let message = format!("no rule uses the upstream `{}`", upstream.name);
+        reader.warning(upstream.span.clone(), message, "name it as a `dest`, or remove it");
+    }
+}

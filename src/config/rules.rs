@@ -1,0 +1,306 @@
+//! `[[rules]]`.
+
+use super::{
+    Span,
+    diagnostic::Fault,
+    keys::{quoted_list, similar},
+    section::{Reader, Section},
+    server::Server,
+    session::{Session, parse_target},
+    upstreams::{self, Upstream},
+};
+use http::{HeaderValue, Method, StatusCode};
+
+mod keys;
+mod pattern;
+
+pub(super) use keys::TABLE;
+pub(crate) use pattern::normalised as spelled;
+
+/// One rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// `path`: patterns, already checked; empty = everything.
+    pub paths: Vec<Pattern>,
+    /// `method`; empty = all.
+    pub methods: Vec<Method>,
+    /// `dest`, `redirect` or `respond`.
+    pub action: Action,
+    /// `session`
+    pub session: Requirement,
+    /// `roles`: any of these; empty = no role asked for.
+    pub roles: Vec<String>,
+    /// `on_refusal`
+    pub on_refusal: OnRefusal,
+    /// `enforce`
+    pub enforce: bool,
+    /// `strip_prefix`: begins with `/`, does not end with one.
+    pub strip_prefix: Option<String>,
+    /// `add_prefix`: begins with `/`, does not end with one.
+    pub add_prefix: Option<String>,
+    /// `encoded_slash = "keep"`
+    pub keeps_encoded_slash: bool,
+    /// Where the rule stands (its `[[rules]]` header).
+    pub span: Span,
+}
+
+/// One pattern of `path` as written, with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pattern {
+    /// The text: begins with `/`, segments are literals, `*` or `**`.
+    pub text: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// What a rule does with a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// `dest`: the index in `Config::upstreams`.
+    Forward(usize),
+    /// `redirect`: 308 to here.
+    Redirect(HeaderValue),
+    /// `respond`
+    Respond {
+        /// `status`
+        status: StatusCode,
+        /// `body`
+        body: String,
+    },
+}
+
+/// `session`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requirement {
+    /// A valid session or a refusal.
+    Required,
+    /// Identity if there is a valid session, else anonymous.
+    Optional,
+    /// No look-up, no identity.
+    Off,
+}
+
+/// `on_refusal`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRefusal {
+    /// Browser navigation is redirected to login, anything else gets a status.
+    Auto,
+    /// Always redirected.
+    Redirect,
+    /// Always a status.
+    Status,
+}
+
+/// What rules refer to.
+pub(super) struct Site<'a> {
+    pub(super) server: &'a Server,
+    /// `None` if one was written but could not be read: then nothing is said about sessions here.
+    pub(super) sessions: Option<&'a [Session]>,
+    /// Rules whose `dest` is a URL add theirs.
+    pub(super) upstreams: Vec<Upstream>,
+}
+
+/// Reads one of `[[rules]]`; nothing if it does not say what to do with a request.
+pub(super) fn read(mut section: Section<'_>, site: &mut Site<'_>) -> Option<Rule> {
+    let action = read_action(&mut section, site);
+    let forwards = section.has("dest");
+    let keeps_encoded_slash = section.choice("encoded_slash") == Some("keep");
+    let session = read_requirement(&mut section, forwards, site);
+    let rule = Rule {
+        paths: read_paths(&mut section, keeps_encoded_slash),
+        methods: read_methods(&mut section, site.server),
+        session,
+        roles: read_roles(&mut section, session, site),
+        on_refusal: match section.choice("on_refusal") {
+            Some("redirect") => OnRefusal::Redirect,
+            Some("status") => OnRefusal::Status,
+            _ => OnRefusal::Auto,
+        },
+        enforce: section.flag("enforce"),
+        strip_prefix: section.parsed("strip_prefix", pattern::check_prefix),
+        add_prefix: section.parsed("add_prefix", pattern::check_prefix),
+        keeps_encoded_slash,
+        span: section.span.clone(),
+        action: action.clone().unwrap_or(Action::Redirect(HeaderValue::from_static("/"))),
+    };
+    check_meaning(&section, &rule, forwards);
+    section.finish();
+    action.map(|_| rule)
+}
+
+fn read_action(section: &mut Section<'_>, site: &mut Site<'_>) -> Option<Action> {
+    let dest = section.text("dest");
+    let redirect = section.parsed("redirect", |text| parse_target(text, "https http"));
+    let respond = section.table("respond");
+    let written: Vec<_> = ["dest", "redirect", "respond"].into_iter().filter(|name| section.has(name)).collect();
+    match written.as_slice() {
+        [_] => {}
+        [] => {
+            let remedy = "add `dest = \"NAME\"` with the name of an upstream; or `redirect`, or `respond`";
+            section.reader.error(section.span.clone(), "this rule says nothing about where its requests go", remedy);
+        }
+        [.., last] => {
+            let message = format!("{} exclude each other", quoted_list(written.iter().copied()));
+            section.reader.error(section.span_of(last), message, "keep exactly one of them");
+        }
+    }
+    let responds = respond.exists().then(|| read_respond(respond)).flatten();
+    if let Some(dest) = dest {
+        return find_upstream(section.reader, &dest.text, dest.span, &mut site.upstreams).map(Action::Forward);
+    }
+    let redirect = redirect.and_then(|target| HeaderValue::from_str(&target).ok()).map(Action::Redirect);
+    redirect.or(responds)
+}
+
+fn read_respond(mut section: Section<'_>) -> Option<Action> {
+    section.require("status", "such as `respond = { status = 404 }`");
+    let status = section.count("status").and_then(|status| StatusCode::from_u16(u16::try_from(status).ok()?).ok());
+    let body = section.text("body").map(|text| text.text).unwrap_or_default();
+    if matches!(status.map(|status| status.as_u16()), Some(204 | 205 | 304)) && !body.is_empty() {
+        section.reader.error(section.span_of("body"), "an answer with this status has no body", "leave `body` out");
+    }
+    section.finish();
+    status.map(|status| Action::Respond { status, body })
+}
+
+/// The upstream called `dest`, or a new one for a URL.
+fn find_upstream(reader: &Reader<'_>, dest: &str, span: Span, upstreams: &mut Vec<Upstream>) -> Option<usize> {
+    if let Some(index) = upstreams.iter().position(|upstream| upstream.name == dest) {
+        return Some(index);
+    }
+    if dest.contains("://") {
+        upstreams.push(upstreams::anonymous(reader, dest, span));
+        return Some(upstreams.len() - 1);
+    }
+    let names = || upstreams.iter().map(|upstream| upstream.name.as_str());
+    let remedy = match similar(dest, names()) {
+        Some(name) => format!("did you mean \"{name}\"?"),
+        None if upstreams.is_empty() => format!("add it: [upstreams] {dest} = \"http://127.0.0.1:8080\""),
+        None => format!("a URL, or one of {}", quoted_list(names())),
+    };
+    reader.error(span, format!("there is no upstream `{dest}`"), remedy);
+    None
+}
+
+fn read_requirement(section: &mut Section<'_>, forwards: bool, site: &Site<'_>) -> Requirement {
+    let written = section.choice("session");
+    let requirement = match written {
+        Some("off") => Requirement::Off,
+        Some("optional") => Requirement::Optional,
+        None if !forwards => Requirement::Off,
+        _ => Requirement::Required,
+    };
+    let no_session = site.sessions.is_some_and(<[Session]>::is_empty);
+    // A word that is not known was reported already.
+    if no_session && requirement != Requirement::Off && section.has("session") == written.is_some() {
+        let asks = if requirement == Requirement::Required { "requires a session" } else { "asks for a session" };
+        let how = if section.has("session") { "" } else { ", as rules do by default" };
+        section.reader.error(
+            section.span_of("session"),
+            format!("this rule {asks}{how}, but there is no [session]"),
+            "add a [session], or write `session = \"off\"` in the rule",
+        );
+    }
+    requirement
+}
+
+fn read_roles(section: &mut Section<'_>, requirement: Requirement, site: &Site<'_>) -> Vec<String> {
+    let span = section.span_of("roles");
+    let roles = section.parsed_list("roles", |role| match role {
+        "" => Err(Fault::new("a role is not empty", "name it, or leave it out")),
+        _ => Ok(role.to_owned()),
+    });
+    if !section.has("roles") {
+        return roles;
+    }
+    if requirement != Requirement::Required {
+        let remedy = "write `session = \"required\"`, or leave `roles` out";
+        section.reader.error(span, "`roles` means nothing without `session = \"required\"`", remedy);
+    } else if site.sessions.is_some_and(|all| !all.is_empty() && all.iter().all(|session| session.roles.is_none())) {
+        let remedy = "say where the roles are in the record: `roles = \"user.roles\"` in [session]";
+        section.reader.error(span, "nobody has a role: [session] has no `roles`", remedy);
+    }
+    roles
+}
+
+fn read_paths(section: &mut Section<'_>, keeps_encoded_slash: bool) -> Vec<Pattern> {
+    let mut paths: Vec<Pattern> = Vec::new();
+    for text in section.texts("path") {
+        section.reader.parse(&text, |text| pattern::check(text, keeps_encoded_slash));
+        if paths.iter().any(|known| known.text == text.text) {
+            section.reader.warning(text.span.clone(), format!("`{}` stands here twice", text.text), "leave one out");
+        }
+        paths.push(Pattern { text: text.text, span: text.span });
+    }
+    paths
+}
+
+fn read_methods(section: &mut Section<'_>, server: &Server) -> Vec<Method> {
+    let methods = section.parsed_list("method", parse_method);
+    if section.has("method") && server.method_override {
+        let remedy = "leave `method` out, or write `method_override = false` in [server]";
+        let message = "a rule cannot be limited to methods while `method_override` lets requests change theirs";
+        section.reader.error(section.span_of("method"), message, remedy);
+    }
+    methods
+}
+
+fn parse_method(text: &str) -> Result<Method, Fault> {
+    let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
+    if matches!(text, "CONNECT" | "TRACE") {
+        return Err(Fault::new(format!("`{text}` is never forwarded"), "leave it out"));
+    }
+    let method = Method::from_bytes(text.as_bytes());
+    let Ok(method) = method else {
+        return Err(Fault::new(
+            format!("`{text}` is not a method"),
+            format!("such as {}", quoted_list(known.into_iter())),
+        ));
+    };
+    let upper = text.to_ascii_uppercase();
+    match similar(&upper, known.into_iter()) {
+        Some(meant) if meant != text && (upper != text || strsim::levenshtein(meant, text) == 1) => Err(Fault::new(
+            format!("`{text}` is not a method that anybody sends"),
+            format!("did you mean \"{meant}\"?"),
+        )),
+        _ => Ok(method),
+    }
+}
+
+/// Keys that cannot have an effect together.
+fn check_meaning(section: &Section<'_>, rule: &Rule, forwards: bool) {
+    let meaningless = |name: &str, why: &str| {
+        if section.has(name) {
+            section.reader.error(section.span_of(name), format!("`{name}` means nothing {why}"), "leave it out");
+        }
+    };
+    if rule.session != Requirement::Required {
+        meaningless("on_refusal", "where no session is required: nobody is sent to login");
+    }
+    if rule.session == Requirement::Off {
+        meaningless("enforce", "with `session = \"off\"`: nothing is refused");
+    }
+    if !forwards {
+        meaningless("strip_prefix", "without `dest`: nothing is forwarded");
+        meaningless("add_prefix", "without `dest`: nothing is forwarded");
+    }
+    let Some(prefix) = &rule.strip_prefix else { return };
+    for path in rule.paths.iter().filter(|path| !may_begin(&path.text, prefix)) {
+        let message = format!("paths that match `{}` do not begin with `{prefix}`", path.text);
+        section.reader.warning(section.span_of("strip_prefix"), message, "nothing is taken off for them");
+    }
+}
+
+/// Whether a path that matches the pattern can begin with the prefix, segment by segment and in any case.
+fn may_begin(pattern: &str, prefix: &str) -> bool {
+    let mut segments = pattern.split('/');
+    for wanted in prefix.split('/') {
+        match segments.next() {
+            Some("**") => return true,
+            Some("*") => {}
+            Some(segment) if segment.eq_ignore_ascii_case(wanted) => {}
+            _ => return false,
+        }
+    }
+    true
+}

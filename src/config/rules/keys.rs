@@ -1,0 +1,60 @@
+//! The keys of `[[rules]]`.
+
+use crate::config::keys::{Key, Shape, Table};
+
+/// The keys of a rule.
+pub(in crate::config) static TABLE: Table = Table {
+    name: "[[rules]]",
+    keys: &[
+        Key {
+            name: "path",
+            shape: Shape::Texts(&[]),
+            meaning: "Exact by default; `*` is one segment, `**` any number; `/x/**` also matches `/x`. By default everything.",
+        },
+        Key { name: "method", shape: Shape::Texts(&[]), meaning: "One or many; HEAD matches GET. By default all." },
+        Key { name: "dest", shape: Shape::Text(None), meaning: "Where the request goes: an upstream's name or a URL." },
+        Key {
+            name: "session",
+            shape: Shape::Choice { default: None, of: &["required", "optional", "off"] },
+            meaning: "`required` (default), `optional`: identity if there is a session, `off`: no look-up \
+                      (default with `redirect` and `respond`).",
+        },
+        Key { name: "roles", shape: Shape::Texts(&[]), meaning: "The user must have one of these, else 403." },
+        Key {
+            name: "on_refusal",
+            shape: Shape::Choice { default: Some("auto"), of: &["auto", "redirect", "status"] },
+            meaning: "`auto`: a browser's navigation is sent to login, anything else gets 401.",
+        },
+        Key {
+            name: "strip_prefix",
+            shape: Shape::Text(None),
+            meaning: "Taken from the front of the forwarded path, by segments.",
+        },
+        Key { name: "add_prefix", shape: Shape::Text(None), meaning: "Put in front of the forwarded path." },
+        Key {
+            name: "encoded_slash",
+            shape: Shape::Choice { default: Some("refuse"), of: &["refuse", "keep"] },
+            meaning: "`%2F` in the path: 400, or an ordinary character that stays encoded.",
+        },
+        Key {
+            name: "enforce",
+            shape: Shape::Flag(true),
+            meaning: "`false` only reports what would have been refused.",
+        },
+        Key { name: "redirect", shape: Shape::Text(None), meaning: "Instead of `dest`: 308 to this URL or path." },
+        Key { name: "respond", shape: Shape::Table(&RESPOND), meaning: "Instead of `dest`: this answer." },
+    ],
+};
+
+/// The keys of `respond`.
+static RESPOND: Table = Table {
+    name: "respond = { status = ... }",
+    keys: &[
+        Key {
+            name: "status",
+            shape: Shape::Count { default: None, from: 200, to: 599 },
+            meaning: "The status. Required.",
+        },
+        Key { name: "body", shape: Shape::Text(Some("")), meaning: "The body, plain text." },
+    ],
+};

@@ -1,0 +1,344 @@
+//! `[server]` and `[server.limits]`.
+
+use super::{
+    diagnostic::Fault,
+    keys::{Key, Shape, Table},
+    origin::{Origin, parse_host, split_port},
+    section::Section,
+};
+use ipnet::IpNet;
+use std::{
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    num::NonZero,
+    path::PathBuf,
+    time::Duration,
+};
+
+/// The keys of `[server]`.
+pub(super) static TABLE: Table = Table {
+    name: "[server]",
+    keys: &[
+        Key {
+            name: "listen",
+            shape: Shape::Texts(&["127.0.0.1:3000"]),
+            meaning: "Where requests come in: `host:port`, `[v6]:port` or `unix:/path`; one or many.",
+        },
+        Key {
+            name: "public_url",
+            shape: Shape::Text(None),
+            meaning: "The one domain, such as `https://example.com`. Without it the request's own Host and scheme count.",
+        },
+        Key {
+            name: "hosts",
+            shape: Shape::Texts(&[]),
+            meaning: "The Host names that are ours, without ports; others get 421. By default public_url's, else any.",
+        },
+        Key {
+            name: "trusted_proxies",
+            shape: Shape::Texts(&[]),
+            meaning: "Networks, addresses and `unix` whose X-Forwarded-* and Forwarded headers are believed.",
+        },
+        Key {
+            name: "workers",
+            shape: Shape::Count { default: None, from: 1, to: 1024 },
+            meaning: "Threads that serve requests. By default one per core.",
+        },
+        Key {
+            name: "drain",
+            shape: Shape::Duration { default: Some("30s"), zero: true },
+            meaning: "How long accepted requests may take to finish after SIGTERM.",
+        },
+        Key {
+            name: "drain_delay",
+            shape: Shape::Duration { default: Some("0s"), zero: true },
+            meaning: "How long everything is still served after SIGTERM while the probes already fail.",
+        },
+        Key {
+            name: "handover",
+            shape: Shape::Flag(false),
+            meaning: "Listen beside another process on the same address, for a restart side by side.",
+        },
+        Key {
+            name: "method_override",
+            shape: Shape::Flag(false),
+            meaning: "Let X-HTTP-Method-Override and its kin through. Rules must not name methods then.",
+        },
+        Key { name: "limits", shape: Shape::Table(&LIMITS), meaning: "Limits on requests and connections." },
+    ],
+};
+
+/// The keys of `[server.limits]`.
+static LIMITS: Table = Table {
+    name: "[server.limits]",
+    keys: &[
+        Key {
+            name: "header_bytes",
+            shape: Shape::Size { default: "32KiB", from: 1 << 10, to: 1 << 20 },
+            meaning: "All header lines of a request together.",
+        },
+        Key {
+            name: "headers",
+            shape: Shape::Count { default: Some(100), from: 1, to: 10_000 },
+            meaning: "The number of header lines of a request.",
+        },
+        Key {
+            name: "uri_bytes",
+            shape: Shape::Size { default: "8KiB", from: 64, to: 65_534 },
+            meaning: "The request target.",
+        },
+        Key {
+            name: "body",
+            shape: Shape::Size { default: "0", from: 0, to: u64::MAX },
+            meaning: "The body of a request; \"0\" is unlimited.",
+        },
+        Key {
+            name: "header_timeout",
+            shape: Shape::Duration { default: Some("10s"), zero: false },
+            meaning: "From a request's first byte to the end of its head.",
+        },
+        Key {
+            name: "keepalive",
+            shape: Shape::Duration { default: Some("75s"), zero: false },
+            meaning: "How long a connection may wait for its next request.",
+        },
+        Key {
+            name: "body_timeout",
+            shape: Shape::Duration { default: Some("30s"), zero: false },
+            meaning: "Between two reads of a request's body.",
+        },
+        Key {
+            name: "connections",
+            shape: Shape::Count { default: Some(20_000), from: 1, to: 10_000_000 },
+            meaning: "Connections over all workers.",
+        },
+    ],
+};
+
+/// `[server]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// `listen`: at least one.
+    pub listen: Vec<Listen>,
+    /// `public_url`, without a path.
+    pub public_url: Option<PublicUrl>,
+    /// `hosts`, lower case, without ports; empty = any. `public_url`'s host is in it when `hosts` is absent.
+    pub hosts: Vec<String>,
+    /// `trusted_proxies`: the networks.
+    pub trusted_networks: Vec<ipnet::IpNet>,
+    /// `trusted_proxies` names `unix`.
+    pub trusts_unix: bool,
+    /// `workers`: at least 1.
+    pub workers: usize,
+    /// `drain`
+    pub drain: Duration,
+    /// `drain_delay`
+    pub drain_delay: Duration,
+    /// `handover`
+    pub handover: bool,
+    /// `method_override`
+    pub method_override: bool,
+    /// `[server.limits]`
+    pub limits: Limits,
+}
+
+/// One address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Listen {
+    /// `host:port` or `[v6]:port`; a host name was resolved when the file was read.
+    Tcp(SocketAddr),
+    /// `unix:/path`
+    Unix(PathBuf),
+}
+
+/// `public_url`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl {
+    /// `https` rather than `http`.
+    pub https: bool,
+    /// Host, lower case, without a port; an IPv6 address in brackets, as a Host header has it.
+    pub host: String,
+    /// The port, written or the scheme's own.
+    pub port: u16,
+}
+
+/// `[server.limits]`; sizes in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// `header_bytes`: all header lines together.
+    pub header_bytes: usize,
+    /// `headers`: number of header lines.
+    pub headers: usize,
+    /// `uri_bytes`: the request target.
+    pub uri_bytes: usize,
+    /// `body`: a request's body; `None` = unlimited.
+    pub body_bytes: Option<u64>,
+    /// `header_timeout`
+    pub header_timeout: Duration,
+    /// `keepalive`
+    pub keepalive: Duration,
+    /// `body_timeout`
+    pub body_timeout: Duration,
+    /// `connections`: over all workers.
+    pub connections: usize,
+}
+
+/// Reads `[server]`.
+pub(super) fn read(mut section: Section<'_>) -> Server {
+    let listen = section.parsed_list("listen", parse_listen);
+    repeated(&section, "listen", &listen);
+    let public_url = section.parsed("public_url", parse_public_url);
+    let hosts = read_hosts(&mut section, public_url.as_ref());
+    let (trusted_networks, trusts_unix) = read_trusted(&mut section);
+    let server = Server {
+        listen,
+        hosts,
+        trusted_networks,
+        trusts_unix,
+        workers: section.count("workers").unwrap_or_else(cores),
+        drain: section.duration("drain"),
+        drain_delay: section.duration("drain_delay"),
+        handover: section.flag("handover"),
+        method_override: section.flag("method_override"),
+        limits: read_limits(section.table("limits")),
+        public_url,
+    };
+    let https = server.public_url.as_ref().is_some_and(|url| url.https);
+    if https && !section.has("trusted_proxies") {
+        section.reader.warning(
+            section.span_of("public_url"),
+            "`public_url` is https, but nothing here ends TLS and no proxy in front is trusted to say so",
+            "name the proxy that ends TLS, such as `trusted_proxies = [\"10.0.0.0/8\"]`",
+        );
+    }
+    section.finish();
+    server
+}
+
+fn read_limits(mut section: Section<'_>) -> Limits {
+    let narrow = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    let limits = Limits {
+        header_bytes: narrow(section.size("header_bytes")),
+        headers: section.count("headers").unwrap_or_default(),
+        uri_bytes: narrow(section.size("uri_bytes")),
+        body_bytes: Some(section.size("body")).filter(|size| *size != 0),
+        header_timeout: section.duration("header_timeout"),
+        keepalive: section.duration("keepalive"),
+        body_timeout: section.duration("body_timeout"),
+        connections: section.count("connections").unwrap_or_default(),
+    };
+    section.finish();
+    limits
+}
+
+fn read_hosts(section: &mut Section<'_>, public_url: Option<&PublicUrl>) -> Vec<String> {
+    if section.is_empty_list("hosts") {
+        section.take("hosts");
+        return Vec::new();
+    }
+    let hosts = section.parsed_list("hosts", |text| {
+        let (host, port) = if text.parse::<IpAddr>().is_ok() { (text, None) } else { split_port(text)? };
+        match port {
+            Some(_) => {
+                Err(Fault::new("a name in `hosts` has no port", format!("ports are not compared: write \"{host}\"")))
+            }
+            None => parse_host(host),
+        }
+    });
+    let Some(url) = public_url else { return hosts };
+    if !section.has("hosts") {
+        return vec![url.host.clone()];
+    }
+    if !hosts.is_empty() && !hosts.contains(&url.host) {
+        section.reader.warning(
+            section.span_of("hosts"),
+            format!("`hosts` lacks the host of `public_url`, `{}`: requests for it are answered 421", url.host),
+            format!("add \"{}\"", url.host),
+        );
+    }
+    hosts
+}
+
+fn read_trusted(section: &mut Section<'_>) -> (Vec<IpNet>, bool) {
+    let mut trusts_unix = false;
+    let mut networks = Vec::new();
+    if section.is_empty_list("trusted_proxies") {
+        section.take("trusted_proxies");
+        return (networks, trusts_unix);
+    }
+    for text in section.texts("trusted_proxies") {
+        if text.text == "unix" {
+            trusts_unix = true;
+            continue;
+        }
+        let Some(network) = section.reader.parse(&text, parse_network) else { continue };
+        if network.prefix_len() == 0 {
+            let remedy = "name the networks that your load balancers are in";
+            section.reader.warning(text.span, "everybody is trusted to say who they are", remedy);
+        }
+        networks.push(network);
+    }
+    (networks, trusts_unix)
+}
+
+fn repeated<T: PartialEq>(section: &Section<'_>, name: &'static str, values: &[T]) {
+    if values.iter().enumerate().any(|(index, value)| values[..index].contains(value)) {
+        section.reader.error(section.span_of(name), format!("`{name}` names one address twice"), "leave one out");
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Reads an address to listen on. A host name is looked up now; of its addresses the first counts, IPv4 before IPv6.
+pub(super) fn parse_listen(text: &str) -> Result<Listen, Fault> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        let absolute = path.starts_with('/') && path.len() > 1;
+        return if absolute {
+            Ok(Listen::Unix(path.into()))
+        } else {
+            Err(Fault::new("a unix socket needs an absolute path", "such as `unix:/run/onedoor.sock`"))
+        };
+    }
+    if text.starts_with("systemd:") {
+        return Err(Fault::new("sockets passed by systemd are not supported yet", "name an address"));
+    }
+    parse_address(text).map(Listen::Tcp)
+}
+
+/// Reads `host:port` or `[v6]:port`; port 0 takes any that is free.
+pub(super) fn parse_address(text: &str) -> Result<SocketAddr, Fault> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let fault = |remedy: String| Fault::new(format!("`{text}` is not an address to listen on"), remedy);
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(fault(format!("write \"127.0.0.1:{text}\", or \"0.0.0.0:{text}\" for every network")));
+    }
+    if let Some(port) = text.strip_prefix(':') {
+        return Err(fault(format!("write \"0.0.0.0:{port}\" for every network, or \"127.0.0.1:{port}\"")));
+    }
+    let (host, port) = split_port(text)?;
+    let port = port.ok_or_else(|| fault(format!("it needs a port: \"{host}:3000\"")))?;
+    let host = parse_host(host)?;
+    let lookup = (host.as_str(), port).to_socket_addrs();
+    let mut addresses: Vec<_> = lookup.map_err(|_| unknown_host(&host))?.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses.first().copied().ok_or_else(|| unknown_host(&host))
+}
+
+fn unknown_host(host: &str) -> Fault {
+    Fault::new(format!("the host name `{host}` cannot be looked up"), "name an address of this machine")
+}
+
+fn parse_public_url(text: &str) -> Result<PublicUrl, Fault> {
+    Origin::parse(text).map(|Origin { https, host, port }| PublicUrl { https, host, port })
+}
+
+fn parse_network(text: &str) -> Result<IpNet, Fault> {
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    network.map(|network| network.trunc()).ok_or_else(|| {
+        let remedy = "write a network such as \"10.0.0.0/8\", an address, or \"unix\"";
+        Fault::new(format!("`{text}` is not a network"), remedy)
+    })
+}

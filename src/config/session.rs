@@ -1,0 +1,247 @@
+//! `[session]`.
+
+use super::{
+    Span,
+    diagnostic::Fault,
+    keys::{quoted_list, similar},
+    path::RecordPath,
+    section::Section,
+    store::Store,
+    upstreams::Upstream,
+};
+use crate::secret::Secret;
+use std::{path::PathBuf, time::Duration};
+
+mod keys;
+mod login;
+mod secrets;
+
+pub(super) use keys::TABLE;
+pub(super) use login::parse_target;
+
+/// `[session]`: one credential.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    /// `name`, by default the format's.
+    pub name: String,
+    /// `format`, with what only this format has.
+    pub format: Format,
+    /// `cookie`: its name. `None` only for `onedoor`, whose cookie is `__Host-onedoor` over https and `onedoor` over http.
+    pub cookie: Option<String>,
+    /// `prefix` of its keys in the store.
+    pub prefix: String,
+    /// `user`: the first path that is there counts.
+    pub user: Vec<RecordPath>,
+    /// `roles`
+    pub roles: Option<RecordPath>,
+    /// `login`: a path of this site or an absolute https URL.
+    pub login: String,
+    /// `return_to`: the query parameter with the way back; `None` = none.
+    pub return_to: Option<String>,
+    /// `forward_cookie`
+    pub forward_cookie: bool,
+    /// `set_by`
+    pub set_by: SetBy,
+    /// `harden`
+    pub harden: bool,
+    /// `same_site`
+    pub same_site: Option<SameSite>,
+    /// Where the section stands.
+    pub span: Span,
+}
+
+/// Whose sessions, with the keys that only this format has.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Format {
+    /// `express`: express-session with connect-redis.
+    Express {
+        /// `secrets`, newest first; at least one.
+        secrets: Vec<Secret>,
+        /// `cookie_path` (`/`), for sessions that the gateway itself writes.
+        cookie_path: String,
+        /// `cookie_domain`
+        cookie_domain: Option<String>,
+        /// `cookie_max_age`; `None` = a cookie for the browser's session.
+        cookie_max_age: Option<Duration>,
+    },
+    /// `onedoor`: the gateway's own.
+    Onedoor {
+        /// `ttl`: unused this long = expired.
+        ttl: Duration,
+        /// `max_age`: from login.
+        max_age: Duration,
+    },
+}
+
+/// `set_by`: who may set a cookie of the session's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetBy {
+    /// `"verified"`: any upstream whose value verifies.
+    Verified,
+    /// `["auth"]`: these upstreams.
+    Upstreams(Vec<String>),
+    /// `"any"`
+    Any,
+}
+
+/// `same_site`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSite {
+    /// `"lax"`
+    Lax,
+    /// `"strict"`
+    Strict,
+}
+
+/// Reads a `[session]`. The files it was read from, too, are added to `watched`.
+pub(super) fn read(
+    mut section: Section<'_>,
+    store: &Store,
+    upstreams: &[Upstream],
+    watched: &mut Vec<PathBuf>,
+) -> Option<Session> {
+    section.require("format", "say whose sessions: \"express\", or \"onedoor\" for the gateway's own");
+    let word = section.choice("format");
+    let express = word == Some("express");
+    // An unknown format is read as the one with the most keys, so that only the format is reported.
+    let format =
+        if word == Some("onedoor") { read_onedoor(&mut section) } else { read_express(&mut section, express, watched) };
+    let cookie = section.parsed("cookie", parse_cookie_name);
+    if let (Some(cookie), Format::Express { cookie_path, cookie_domain, .. }) = (&cookie, &format)
+        && cookie.starts_with("__Host-")
+        && (cookie_path != "/" || cookie_domain.is_some())
+    {
+        let remedy = "browsers want `cookie_path = \"/\"` and no `cookie_domain` for it";
+        section.reader.error(section.span_of("cookie"), "a `__Host-` cookie has no path and no domain", remedy);
+    }
+    let managed = !matches!(format, Format::Express { .. });
+    let default_prefix = || if managed { format!("{}session:", store.namespace) } else { "sess:".to_owned() };
+    let session = Session {
+        name: section.parsed("name", parse_name).or_else(|| word.map(str::to_owned)).unwrap_or_default(),
+        cookie: cookie.or_else(|| (!managed).then(|| "connect.sid".to_owned())),
+        prefix: section.text("prefix").map_or_else(default_prefix, |text| text.text),
+        user: read_user(&mut section, express, managed),
+        roles: section
+            .parsed("roles", RecordPath::parse)
+            .or_else(|| managed.then(|| RecordPath(vec!["roles".to_owned()]))),
+        login: section.parsed("login", |text| parse_target(text, "https")).unwrap_or_default(),
+        return_to: section.parsed("return_to", parse_parameter).flatten(),
+        forward_cookie: section.flag("forward_cookie"),
+        set_by: read_set_by(&mut section, managed, upstreams),
+        harden: section.flag("harden"),
+        same_site: section
+            .choice("same_site")
+            .map(|word| if word == "strict" { SameSite::Strict } else { SameSite::Lax }),
+        span: section.span.clone(),
+        format,
+    };
+    section.finish();
+    word.map(|_| session)
+}
+
+fn read_express(section: &mut Section<'_>, required: bool, watched: &mut Vec<PathBuf>) -> Format {
+    for name in ["ttl", "max_age"] {
+        section.refuse(
+            name,
+            &format!("`{name}` is only for sessions of the gateway's own"),
+            "leave it out: the app decides",
+        );
+    }
+    Format::Express {
+        secrets: secrets::read(section, required, watched),
+        cookie_path: section.parsed("cookie_path", parse_cookie_path).unwrap_or_default(),
+        cookie_domain: section.parsed("cookie_domain", parse_cookie_domain),
+        cookie_max_age: section.optional_duration("cookie_max_age"),
+    }
+}
+
+fn read_onedoor(section: &mut Section<'_>) -> Format {
+    for name in ["secrets", "secrets_file"] {
+        let remedy = "leave it out: the cookie is a random id that means nothing outside the store";
+        section.hide_value("secrets");
+        section.refuse(name, "sessions of the gateway's own are not signed", remedy);
+    }
+    for name in ["cookie_path", "cookie_domain", "cookie_max_age"] {
+        section.refuse(name, &format!("`{name}` is only for `format = \"express\"`"), "leave it out");
+    }
+    let (ttl, max_age) = (section.duration("ttl"), section.duration("max_age"));
+    if ttl > max_age && section.has("ttl") {
+        let remedy = "no session lives longer than `max_age`: raise it, or lower `ttl`";
+        section.reader.warning(section.span_of("ttl"), "`ttl` is longer than `max_age`", remedy);
+    }
+    Format::Onedoor { ttl, max_age }
+}
+
+fn read_user(section: &mut Section<'_>, express: bool, managed: bool) -> Vec<RecordPath> {
+    if express {
+        section.require("user", "name the path to the user's id in the record, such as `user = \"user.id\"`");
+    }
+    if managed && !section.has("user") {
+        section.take("user");
+        return vec![RecordPath(vec!["user".to_owned(), "id".to_owned()])];
+    }
+    section.parsed_list("user", RecordPath::parse)
+}
+
+fn read_set_by(section: &mut Section<'_>, managed: bool, upstreams: &[Upstream]) -> SetBy {
+    if managed {
+        let remedy = "leave it out: the gateway alone sets this cookie";
+        section.refuse("set_by", "`set_by` means nothing for sessions of the gateway's own", remedy);
+        return SetBy::Verified;
+    }
+    let texts = section.texts("set_by");
+    match texts.as_slice() {
+        [only] if only.text == "verified" => return SetBy::Verified,
+        [only] if only.text == "any" => return SetBy::Any,
+        _ => {}
+    }
+    let names = || upstreams.iter().map(|upstream| upstream.name.as_str());
+    for text in &texts {
+        if names().any(|name| name == text.text) {
+            continue;
+        }
+        let remedy = match similar(&text.text, names().chain(["verified", "any"])) {
+            Some(name) => format!("did you mean \"{name}\"?"),
+            None => format!("\"verified\", \"any\", or some of {}", quoted_list(names())),
+        };
+        section.reader.error(text.span.clone(), format!("`set_by` names no upstream: `{}`", text.text), remedy);
+    }
+    SetBy::Upstreams(texts.into_iter().map(|text| text.text).collect())
+}
+
+fn parse_name(text: &str) -> Result<String, Fault> {
+    let sane = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    if text.is_empty() || !sane {
+        return Err(Fault::new(format!("`{text}` is not a name"), "letters, digits, `-`, `_` and `.`"));
+    }
+    Ok(text.to_owned())
+}
+
+/// RFC 6265 section 4.1.1: a cookie's name is a token, as a header's is.
+fn parse_cookie_name(text: &str) -> Result<String, Fault> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if text.is_empty() || !text.bytes().all(token) {
+        return Err(Fault::new(format!("`{text}` is not a cookie name"), "letters, digits and `!#$%&'*+-.^_`|~`"));
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_cookie_path(text: &str) -> Result<String, Fault> {
+    if !text.starts_with('/') || text.bytes().any(|byte| !(0x21..0x7f).contains(&byte) || byte == b';') {
+        return Err(Fault::new(format!("`{text}` is not a cookie path"), "it begins with `/`, without spaces and `;`"));
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_cookie_domain(text: &str) -> Result<String, Fault> {
+    super::origin::parse_host(text.strip_prefix('.').unwrap_or(text))
+}
+
+fn parse_parameter(text: &str) -> Result<Option<String>, Fault> {
+    let sane = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+    match (text, sane) {
+        ("", _) => Ok(None),
+        (_, true) => Ok(Some(text.to_owned())),
+        _ => Err(Fault::new(format!("`{text}` is not a query parameter"), "letters, digits, `-`, `.`, `_` and `~`")),
+    }
+}

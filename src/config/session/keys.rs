@@ -1,0 +1,101 @@
+//! The keys of `[session]`.
+
+use crate::config::keys::{Key, Shape, Table};
+
+/// The keys of `[session]`, of all formats.
+pub(in crate::config) static TABLE: Table = Table {
+    name: "[session]",
+    keys: &[
+        Key {
+            name: "format",
+            shape: Shape::Choice { default: None, of: &["express", "onedoor"] },
+            meaning: "Whose sessions: `express` (express-session with connect-redis) or `onedoor` (the gateway's own). Required.",
+        },
+        Key {
+            name: "name",
+            shape: Shape::Text(None),
+            meaning: "The session's name in logs and for upstreams. By default the format.",
+        },
+        Key {
+            name: "cookie",
+            shape: Shape::Text(None),
+            meaning: "The cookie's name. By default `connect.sid`; for onedoor `__Host-onedoor` over https, else `onedoor`.",
+        },
+        Key {
+            name: "secrets",
+            shape: Shape::Secrets,
+            meaning: "express: what signs the cookie, newest first; the first signs, all verify.",
+        },
+        Key {
+            name: "secrets_file",
+            shape: Shape::Text(None),
+            meaning: "express: a file with one secret a line, instead of `secrets`; relative to the configuration.",
+        },
+        Key {
+            name: "prefix",
+            shape: Shape::Text(None),
+            meaning: "Begins the keys of the sessions in the store. By default `sess:`; for onedoor `<namespace>session:`.",
+        },
+        Key {
+            name: "user",
+            shape: Shape::Texts(&[]),
+            meaning: "Where the user's id is in the record; of several paths the first that is there. Default for onedoor: `user.id`.",
+        },
+        Key {
+            name: "roles",
+            shape: Shape::Text(None),
+            meaning: "Where the roles are in the record: a text or a list of texts. Default for onedoor: `roles`.",
+        },
+        Key {
+            name: "login",
+            shape: Shape::Text(Some("/login")),
+            meaning: "Where a browser without a session is sent: a path of this site, or an absolute https URL.",
+        },
+        Key {
+            name: "return_to",
+            shape: Shape::Text(Some("return_to")),
+            meaning: "The query parameter that carries the way back; \"\" is none.",
+        },
+        Key { name: "forward_cookie", shape: Shape::Flag(true), meaning: "Whether upstreams see the session cookie." },
+        Key {
+            name: "set_by",
+            shape: Shape::Texts(&["verified"]),
+            meaning: "express: who may set the session cookie: \"verified\" (any upstream whose value verifies), \"any\", or upstreams by name.",
+        },
+        Key {
+            name: "harden",
+            shape: Shape::Flag(true),
+            meaning: "Add HttpOnly and, over https, Secure to session cookies that lack them.",
+        },
+        Key {
+            name: "same_site",
+            shape: Shape::Choice { default: None, of: &["lax", "strict"] },
+            meaning: "SameSite of session cookies that lack it. By default nothing is added.",
+        },
+        Key {
+            name: "cookie_path",
+            shape: Shape::Text(Some("/")),
+            meaning: "express: Path of cookies that the gateway sets.",
+        },
+        Key {
+            name: "cookie_domain",
+            shape: Shape::Text(None),
+            meaning: "express: Domain of cookies that the gateway sets.",
+        },
+        Key {
+            name: "cookie_max_age",
+            shape: Shape::Duration { default: None, zero: false },
+            meaning: "express: lifetime of cookies that the gateway sets. By default that of the browser's session.",
+        },
+        Key {
+            name: "ttl",
+            shape: Shape::Duration { default: Some("1h"), zero: false },
+            meaning: "onedoor: unused this long is expired.",
+        },
+        Key {
+            name: "max_age",
+            shape: Shape::Duration { default: Some("12h"), zero: false },
+            meaning: "onedoor: this long after login is expired.",
+        },
+    ],
+};

@@ -1,0 +1,172 @@
+//! What the gateway itself answers: refusals as problem JSON, page or redirect to login, and what rules say.
+
+use super::{
+    body::Body,
+    exchange::Exchange,
+    refusal::{Face, Reason, Refusal},
+};
+use crate::{config, config::rules::OnRefusal};
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE},
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+
+/// A way back that is longer than this many bytes when encoded is left out.
+const WAY_BACK_BYTES_MAX: usize = 2048;
+
+/// What a query parameter's value may hold as it is (RFC 3986 section 2.3).
+const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What the refusals of one configuration need to know.
+#[derive(Debug, Default)]
+pub struct Answers {
+    login: Option<Login>,
+}
+
+#[derive(Debug)]
+struct Login {
+    to: String,
+    return_to: Option<String>,
+}
+
+/// A problem body (RFC 9457).
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    reason: &'static str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login: Option<&'a str>,
+}
+
+impl Answers {
+    /// Logging in goes by the first session.
+    pub fn compile(sessions: &[config::session::Session]) -> Self {
+        let login = |session: &config::session::Session| Login {
+            to: session.login.clone(),
+            return_to: session.return_to.clone(),
+        };
+        Self { login: sessions.first().map(login) }
+    }
+
+    /// The answer to a refused request.
+    pub fn refuse(&self, refusal: Refusal, exchange: &mut Exchange) -> Response<Body> {
+        let reason = refusal.reason;
+        exchange.refused(refusal);
+        let login = self.login.as_ref().filter(|_| reason == Reason::SessionRequired);
+        let redirects = match exchange.on_refusal() {
+            OnRefusal::Auto => exchange.is_navigation(),
+            OnRefusal::Redirect => true,
+            OnRefusal::Status => false,
+        };
+        let face = reason.face();
+        let mut response = match login.filter(|_| redirects).and_then(|login| login.location(exchange)) {
+            Some(location) => {
+                let mut response = Response::new(Body::own(""));
+                *response.status_mut() = StatusCode::SEE_OTHER;
+                response.headers_mut().insert(LOCATION, location);
+                response
+            }
+            None => answer(&face, login.map(|login| login.to.as_str()), exchange),
+        };
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(status) = HeaderValue::try_from(format!("onedoor; error={}", face.proxy_error)) {
+            headers.insert("proxy-status", status);
+        }
+        if let Some(seconds) = reason.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        if reason == Reason::SessionRequired {
+            headers.insert(VARY, HeaderValue::from_static("Cookie, Accept, Sec-Fetch-Mode"));
+            if response.status() == StatusCode::UNAUTHORIZED {
+                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Session"));
+            }
+        }
+        response
+    }
+
+    /// The answer of a rule with `redirect`.
+    pub fn redirect(to: &HeaderValue) -> Response<Body> {
+        let mut response = Response::new(Body::own(""));
+        *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+        response.headers_mut().insert(LOCATION, to.clone());
+        response
+    }
+
+    /// The answer of a rule with `respond`.
+    pub fn respond(status: StatusCode, body: &bytes::Bytes) -> Response<Body> {
+        let mut response = Response::new(Body::own(body.clone()));
+        *response.status_mut() = status;
+        if !body.is_empty() {
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        }
+        response
+    }
+
+    /// `/_onedoor/healthz`.
+    pub fn health(draining: bool) -> Response<Body> {
+        let (status, text) =
+            if draining { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ok\n") };
+        let mut response = Response::new(Body::own(text));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+impl Login {
+    fn location(&self, exchange: &Exchange) -> Option<HeaderValue> {
+        let back = self.return_to.as_ref().and_then(|parameter| {
+            let back = exchange.way_back();
+            let encoded = utf8_percent_encode(&back, QUERY_VALUE).to_string();
+            (encoded.len() <= WAY_BACK_BYTES_MAX).then(|| format!("{parameter}={encoded}"))
+        });
+        let separator = if self.to.contains('?') { '&' } else { '?' };
+        HeaderValue::try_from(match back {
+            Some(back) => format!("{}{separator}{back}", self.to),
+            None => self.to.clone(),
+        })
+        .ok()
+    }
+}
+
+/// A page where a browser wants to show one, else problem JSON.
+fn answer(face: &Face, login: Option<&str>, exchange: &Exchange) -> Response<Body> {
+    let request_id = exchange.arrival().request_id.to_str().unwrap_or_default();
+    let (kind, text) = if exchange.is_navigation() {
+        ("text/html; charset=utf-8", page(face, login, request_id))
+    } else {
+        let status = face.status.as_u16();
+        let problem =
+            Problem { kind: "about:blank", title: face.title, status, reason: face.label, request_id, login };
+        // A problem holds nothing that JSON cannot.
+        ("application/problem+json", serde_json::to_string(&problem).unwrap_or_default())
+    };
+    let mut response = Response::new(Body::own(text));
+    *response.status_mut() = face.status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn page(face: &Face, login: Option<&str>, request_id: &str) -> String {
+    let login = login.map_or(String::new(), |to| format!("<p><a href=\"{}\">Log in</a></p>", escape(to)));
+    let (status, title, reason, request_id) = (face.status.as_u16(), face.title, face.label, escape(request_id));
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>{status} {title}</title>\
+         <style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem}}\
+         small{{color:#666}}</style></head><body><h1>{title}</h1>{login}\
+         <p><small>{status} {reason} · request {request_id}</small></p></body></html>\n"
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,86 @@
+//! A response's body on its way to the client; when it is over, so is the exchange.
+
+use super::exchange::Exchange;
+use crate::upstream::{StreamFault, Streaming};
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+/// A response's body: the upstream's, or the gateway's own.
+#[derive(Debug)]
+pub struct Body {
+    source: Source,
+    exchange: Option<Box<Exchange>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Own(Option<Bytes>),
+    Upstream(Streaming),
+}
+
+impl Body {
+    /// A text of the gateway's own.
+    pub fn own(text: impl Into<Bytes>) -> Self {
+        let text = text.into();
+        Self { source: Source::Own((!text.is_empty()).then_some(text)), exchange: None }
+    }
+
+    /// Puts the exchange in charge of this body: it is over when the body is.
+    pub(super) fn closing(mut self, exchange: Box<Exchange>) -> Self {
+        self.exchange = Some(exchange);
+        self
+    }
+}
+
+impl From<Streaming> for Body {
+    fn from(streaming: Streaming) -> Self {
+        Self { source: Source::Upstream(streaming), exchange: None }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = StreamFault;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
+        let this = self.get_mut();
+        let polled = match &mut this.source {
+            Source::Own(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Source::Upstream(streaming) => Pin::new(streaming).poll_frame(cx),
+        };
+        if let (Poll::Ready(Some(frame)), Some(exchange)) = (&polled, &mut this.exchange) {
+            match frame {
+                Ok(frame) => exchange.sent(frame.data_ref().map_or(0, Bytes::len)),
+                Err(fault) => exchange.broke_off(fault),
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Own(text) => text.is_none(),
+            Source::Upstream(streaming) => streaming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Source::Upstream(streaming) => streaming.size_hint(),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let ended = self.is_end_stream();
+        if let Some(exchange) = self.exchange.take() {
+            exchange.end(ended);
+        }
+    }
+}

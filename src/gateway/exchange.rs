@@ -1,0 +1,273 @@
+//! The facts of one request, gathered step by step and logged once, also when the client leaves early.
+
+use super::{body::Body, refusal::Refusal, snapshot::Snapshot};
+use crate::{
+    access::{Denial, Grant},
+    caller::Caller,
+    clock,
+    config::rules::OnRefusal,
+    http::{Head, arrival::Arrival, path::NormalPath, peer::Peer},
+    rules::Rule,
+    session::Verdict,
+    telemetry::access_log::{AccessLog, Entry, milliseconds},
+    upstream::{StreamFault, Target},
+};
+use http::{
+    HeaderMap, HeaderValue, Method, Response, Uri,
+    header::{ACCEPT, HOST, REFERER},
+};
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// The status in the log when the client left before there was an answer.
+const CLIENT_LEFT: u16 = 499;
+
+/// One request from its head to the end of its response.
+#[derive(Debug)]
+pub struct Exchange {
+    begun: Instant,
+    method: Method,
+    uri: Uri,
+    arrival: Arrival,
+    navigation: bool,
+    referer: Option<HeaderValue>,
+    path: Option<NormalPath>,
+    on_refusal: OnRefusal,
+    log: Option<Box<Line>>,
+}
+
+/// What only the log needs.
+#[derive(Debug)]
+struct Line {
+    log: AccessLog,
+    host: Option<HeaderValue>,
+    status: u16,
+    rule: Option<Arc<str>>,
+    verdict: Option<&'static str>,
+    user: Option<Box<str>>,
+    reason: Option<&'static str>,
+    cause: Option<Cow<'static, str>>,
+    would_refuse: Option<&'static str>,
+    upstream: Option<Box<str>>,
+    asked: Option<Instant>,
+    answered: Option<Duration>,
+    bytes: u64,
+    cookies_removed: usize,
+    cut: bool,
+}
+
+impl Exchange {
+    /// Begins with the head.
+    pub fn begin(head: &Head, peer: &Peer, snapshot: &Snapshot) -> Box<Self> {
+        let is_safe = matches!(head.method, Method::GET | Method::HEAD);
+        let line = |log| {
+            Box::new(Line {
+                log,
+                host: head.headers.get(HOST).cloned(),
+                status: CLIENT_LEFT,
+                rule: None,
+                verdict: None,
+                user: None,
+                reason: None,
+                cause: None,
+                would_refuse: None,
+                upstream: None,
+                asked: None,
+                answered: None,
+                bytes: 0,
+                cookies_removed: 0,
+                cut: false,
+            })
+        };
+        Box::new(Self {
+            begun: clock::now(),
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            arrival: Arrival::of(head, peer, snapshot.site()),
+            navigation: is_navigation(&head.method, &head.headers),
+            referer: if is_safe { None } else { head.headers.get(REFERER).cloned() },
+            path: None,
+            on_refusal: OnRefusal::Auto,
+            log: snapshot.access_log().cloned().map(line),
+        })
+    }
+
+    /// Leaves no line in the log: the request is only asked about.
+    pub(super) fn be_silent(&mut self) {
+        self.log = None;
+    }
+
+    /// How the request reached us.
+    pub fn arrival(&self) -> &Arrival {
+        &self.arrival
+    }
+
+    /// Whether a browser wants to show the answer as a page.
+    pub fn is_navigation(&self) -> bool {
+        self.navigation
+    }
+
+    /// The page to come back to after login: this one, or for other methods than GET and HEAD the one that the
+    /// request came from, where that is of this site.
+    pub fn way_back(&self) -> Cow<'_, str> {
+        if matches!(self.method, Method::GET | Method::HEAD) {
+            return match &self.path {
+                Some(path) => Cow::Borrowed(path.target().as_str()),
+                None => Cow::Borrowed("/"),
+            };
+        }
+        self.referring_page().map_or(Cow::Borrowed("/"), Cow::Owned)
+    }
+
+    fn referring_page(&self) -> Option<String> {
+        let referer: Uri = self.referer.as_ref()?.to_str().ok()?.parse().ok()?;
+        let ours = self.arrival.host.as_ref().ok()?.authority.as_bytes();
+        let is_ours = referer.authority()?.as_str().as_bytes().eq_ignore_ascii_case(ours)
+            && referer.scheme_str() == Some(self.scheme());
+        let page = is_ours.then(|| NormalPath::of(&referer).ok())??;
+        Some(page.as_str().to_owned())
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.arrival.https { "https" } else { "http" }
+    }
+
+    pub(super) fn normalised(&mut self, path: &NormalPath) {
+        self.path = Some(path.clone());
+    }
+
+    /// What the rule says about refusals, where one was found.
+    pub fn on_refusal(&self) -> OnRefusal {
+        self.on_refusal
+    }
+
+    pub(super) fn matched(&mut self, rule: &Rule<Target>) {
+        self.on_refusal = rule.on_refusal;
+        if let Some(line) = &mut self.log {
+            line.rule = Some(rule.name.clone());
+        }
+    }
+
+    pub(super) fn identified(&mut self, caller: &Caller) {
+        let Some(line) = &mut self.log else { return };
+        let (verdict, cause) = match &caller.verdict {
+            Verdict::NotAsked => ("not_asked", None),
+            Verdict::Known(session) => {
+                line.user = Some(session.user.as_str().into());
+                ("session", None)
+            }
+            Verdict::Absent(absence) => ("anonymous", Some(absence.to_string())),
+            Verdict::Unknown(outage) => ("unknown", Some(outage.0.clone())),
+        };
+        line.verdict = Some(verdict);
+        line.cause = cause.map(Cow::Owned);
+    }
+
+    pub(super) fn granted(&mut self, grant: &Grant) {
+        let Some(line) = &mut self.log else { return };
+        line.would_refuse = grant.would_refuse().map(|denial| match denial {
+            Denial::SessionRequired(_) => "session_required",
+            Denial::Forbidden => "forbidden",
+            Denial::StoreUnavailable(_) => "store_unavailable",
+        });
+    }
+
+    pub(super) fn asks(&mut self, target: &Target) {
+        if let Some(line) = &mut self.log {
+            line.upstream = Some(target.name().into());
+            line.asked = Some(clock::now());
+        }
+    }
+
+    /// Cookies of the session's name that the upstream tried to set, and may not.
+    pub(super) fn guarded(&mut self, removed: usize) {
+        if let Some(line) = &mut self.log {
+            line.cookies_removed = removed;
+        }
+    }
+
+    pub(super) fn answered(&mut self) {
+        if let Some(line) = &mut self.log {
+            line.answered = line.asked.map(|asked| clock::now() - asked);
+        }
+    }
+
+    pub(super) fn refused(&mut self, refusal: Refusal) {
+        if let Some(line) = &mut self.log {
+            line.reason = Some(refusal.reason.face().label);
+            line.cause = Some(refusal.cause);
+        }
+    }
+
+    /// The response is complete but for its body, whose end will be the exchange's.
+    pub fn finish(mut self: Box<Self>, response: Response<Body>) -> Response<Body> {
+        if let Some(line) = &mut self.log {
+            line.status = response.status().as_u16();
+        }
+        response.map(|body| body.closing(self))
+    }
+
+    pub(super) fn sent(&mut self, bytes: usize) {
+        if let Some(line) = &mut self.log {
+            line.bytes += bytes as u64;
+        }
+    }
+
+    pub(super) fn broke_off(&mut self, fault: &StreamFault) {
+        if let Some(line) = &mut self.log {
+            line.cause = Some(Cow::Owned(fault.to_string()));
+        }
+    }
+
+    /// The response's body is over; `whole` unless it was dropped before its end.
+    pub(super) fn end(mut self: Box<Self>, whole: bool) {
+        if let Some(line) = &mut self.log {
+            line.cut = !whole && self.method != Method::HEAD;
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let Some(line) = self.log.take() else { return };
+        let path = self.path.as_ref().map_or(self.uri.path(), NormalPath::as_str);
+        line.log.write(Entry {
+            status: line.status,
+            method: self.method.as_str(),
+            path,
+            query: self.uri.query(),
+            host: line.host.as_ref().and_then(|host| host.to_str().ok()),
+            client: self.arrival.client,
+            request_id: self.arrival.request_id.to_str().unwrap_or_default(),
+            rule: line.rule.as_deref(),
+            verdict: line.verdict,
+            user: line.user.as_deref(),
+            reason: line.reason,
+            cause: line.cause.as_deref(),
+            would_refuse: line.would_refuse,
+            upstream: line.upstream.as_deref(),
+            upstream_ms: line.answered.map(milliseconds),
+            ms: milliseconds(clock::now() - self.begun),
+            bytes: line.bytes,
+            cookies_removed: line.cookies_removed,
+            cut: line.cut,
+            ..Entry::default()
+        });
+    }
+}
+
+/// Browser navigation: by Fetch Metadata where the browser sends it, else by what a GET or HEAD accepts.
+fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
+    let is = |name: &str, values: &[&str]| headers.get(name).is_some_and(|value| values.iter().any(|one| value == one));
+    if headers.contains_key("sec-fetch-mode") || headers.contains_key("sec-fetch-dest") {
+        return is("sec-fetch-mode", &["navigate"]) && is("sec-fetch-dest", &["document", "iframe", "frame"]);
+    }
+    let accepts_html = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        value.windows(9).any(|window| window.eq_ignore_ascii_case(b"text/html"))
+    };
+    matches!(*method, Method::GET | Method::HEAD) && headers.get_all(ACCEPT).iter().any(accepts_html)
+}

@@ -1,0 +1,110 @@
+//! What would happen to a request, and why: the steps of the data path up to the decision, narrated.
+
+use super::{
+    exchange::Exchange,
+    refusal::Refusal,
+    snapshot::{Snapshot, is_own, question},
+};
+use crate::{
+    config::rules::Requirement,
+    http::{Head, message, path::NormalPath, peer::Peer},
+    rules::{Action, Unmatched},
+    session::Verdict,
+};
+use std::fmt::Write as _;
+
+impl Snapshot {
+    /// Narrates a request, line by line: topic, then what is known. Nothing is sent to an upstream.
+    pub async fn explain(&self, head: Head, peer: &Peer) -> String {
+        let mut exchange = Exchange::begin(&head, peer, self);
+        exchange.be_silent();
+        let mut story = String::new();
+        tell(&mut story, "request", format_args!("{} {}", head.method, head.uri));
+        let client = exchange.arrival().client.map_or("a unix socket".to_owned(), |client| client.to_string());
+        let scheme = if exchange.arrival().https { "https" } else { "http" };
+        tell(&mut story, "client", format_args!("{client} over {scheme}"));
+        if let Err(refusal) = self.decide_aloud(head, peer, &mut exchange, &mut story).await {
+            let (face, cause) = (refusal.reason.face(), refusal.cause.clone());
+            let response = self.answers().refuse(refusal, &mut exchange);
+            tell(&mut story, "refused", format_args!("{} ({cause})", face.label));
+            let to = response.headers().get("location").and_then(|to| to.to_str().ok());
+            let to = to.map_or(String::new(), |to| format!(" to {to}"));
+            tell(&mut story, "answer", format_args!("{}{to}", response.status().as_u16()));
+        }
+        story
+    }
+
+    async fn decide_aloud(
+        &self,
+        head: Head,
+        peer: &Peer,
+        exchange: &mut Exchange,
+        story: &mut String,
+    ) -> Result<(), Refusal> {
+        message::vet(&head, &self.limits)?;
+        let path = NormalPath::of(&head.uri)?;
+        let host = exchange.arrival().host.as_ref().map_err(|fault| *fault)?;
+        tell(story, "host", format_args!("{}", host.authority.to_str().unwrap_or_default()));
+        tell(story, "path", format_args!("{}", path.as_str()));
+        exchange.normalised(&path);
+        if is_own(&path) {
+            tell(story, "rule", format_args!("none: paths under /_onedoor are the gateway's own"));
+            return Err(Unmatched::NoRule.into());
+        }
+        for examined in self.rules.examine(&head.method, &path) {
+            tell(story, "rule", format_args!("{}: {}", examined.rule.name, examined.outcome));
+        }
+        let rule = self.rules.find(&head.method, &path)?;
+        exchange.matched(rule);
+
+        let caller = self.callers.identify(question(rule), &head, exchange.arrival(), peer.worker).await;
+        tell(story, "session", format_args!("{} by {}", requirement(rule.access.requirement()), rule.name));
+        match &caller.verdict {
+            Verdict::NotAsked => tell(story, "verdict", format_args!("not asked")),
+            Verdict::Known(session) => {
+                let roles = if session.roles.is_empty() { "none".into() } else { session.roles.join(", ") };
+                tell(story, "verdict", format_args!("valid {} session", session.name));
+                tell(story, "user", format_args!("{} (roles: {roles})", session.user.escape_debug()));
+            }
+            Verdict::Absent(absence) => tell(story, "verdict", format_args!("no valid session: {absence}")),
+            Verdict::Unknown(outage) => tell(story, "verdict", format_args!("unknown: {}", outage.0)),
+        }
+        for edit in &caller.edits {
+            let kept = if edit.keep.is_some() { "only the one that counts is forwarded" } else { "not forwarded" };
+            tell(story, "cookie", format_args!("{}: {kept}", edit.name));
+        }
+        let grant = rule.access.decide(caller)?;
+        if let Some(denial) = grant.would_refuse() {
+            tell(story, "enforce", format_args!("false: would be refused ({denial:?}), passes"));
+        }
+        if let Some(session) = grant.session() {
+            for (name, value) in self.identity.preview(session) {
+                tell(story, "header", format_args!("{name}: {}", value.to_str().unwrap_or_default()));
+            }
+        }
+        match &rule.action {
+            Action::Forward(target) => {
+                let rewritten = rule.rewrite.apply(&path)?;
+                tell(story, "upstream", format_args!("{}", target.name()));
+                tell(story, "endpoint", format_args!("{}", target.next_endpoint()));
+                tell(story, "answer", format_args!("forwarded as {} {}", head.method, rewritten.target));
+            }
+            Action::Redirect(to) => tell(story, "answer", format_args!("308 to {}", to.to_str().unwrap_or_default())),
+            Action::Respond { status, .. } => tell(story, "answer", format_args!("{} by the rule", status.as_u16())),
+        }
+        Ok(())
+    }
+}
+
+fn requirement(requirement: Requirement) -> &'static str {
+    match requirement {
+        Requirement::Required => "required",
+        Requirement::Optional => "optional",
+        Requirement::Off => "off",
+    }
+}
+
+fn tell(story: &mut String, topic: &str, text: std::fmt::Arguments<'_>) {
+    // Writing to a String does not fail.
+    let _ = writeln!(story, "{topic:<9} {text}");
+}

@@ -1,0 +1,75 @@
+//! The data plane: one request in, one response out.
+
+pub mod answers;
+pub mod body;
+pub mod exchange;
+pub mod explain;
+pub mod refusal;
+pub mod snapshot;
+
+use crate::http::peer::Peer;
+use answers::Answers;
+use arc_swap::ArcSwap;
+use body::Body;
+use exchange::Exchange;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use snapshot::Snapshot;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// The one path that answers under any Host.
+const HEALTH: &str = "/_onedoor/healthz";
+
+/// The gateway: today's configuration, and whether it is leaving.
+#[derive(Debug)]
+pub struct Gateway {
+    current: ArcSwap<Snapshot>,
+    draining: AtomicBool,
+}
+
+impl Gateway {
+    /// A gateway with its first configuration.
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self { current: ArcSwap::from_pointee(snapshot), draining: AtomicBool::new(false) }
+    }
+
+    /// Answers one request. Never fails: whatever goes wrong becomes a response.
+    pub async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+        let snapshot = self.current(); // one configuration for the whole request
+        let (head, body) = request.into_parts(); // no step before `send` can touch the body
+        let mut exchange = Exchange::begin(&head, peer, &snapshot); // dropped unfinished: the client left
+
+        let response = if head.uri.path() == HEALTH {
+            Answers::health(self.is_draining())
+        } else {
+            match snapshot.proxy(head, body, peer.worker, &mut exchange).await {
+                Ok(response) => response,
+                Err(refusal) => snapshot.answers().refuse(refusal, &mut exchange),
+            }
+        };
+        exchange.finish(response)
+    }
+
+    /// Today's configuration.
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Replaces the configuration in one step; requests in flight finish on the old one.
+    pub fn swap(&self, snapshot: Snapshot) {
+        self.current.store(Arc::new(snapshot));
+    }
+
+    /// From now on the health pages fail, so that load balancers send new requests elsewhere.
+    pub fn begin_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the process has been asked to stop.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,196 @@
+//! Every answer of the gateway's own that says no: its status, its public text, its private cause.
+
+use crate::{
+    access::Denial,
+    http::{arrival::HostFault, body::BodyFault, message::MessageFault, path::PathFault},
+    rules::Unmatched,
+    session::{managed::{CommandFault, Disobedience}, store::Outage},
+    upstream::Failure,
+};
+use http::StatusCode;
+use std::borrow::Cow;
+
+/// A refusal: what the client is told, and the cause that only the log is told.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What the client is told.
+    pub reason: Reason,
+    /// What the log is told.
+    pub cause: Cow<'static, str>,
+}
+
+/// The reasons of refusals; labels and statuses are part of the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// A path, target, Host or framing that cannot be trusted.
+    BadRequest,
+    /// CONNECT or TRACE.
+    MethodNotAllowed,
+    /// A Host that is not ours.
+    Misdirected,
+    /// An unknown `Expect`.
+    ExpectationFailed,
+    /// No valid session.
+    SessionRequired,
+    /// A role is missing.
+    Forbidden,
+    /// No rule matches.
+    NoRule,
+    /// The client did not send its body in time.
+    RequestTimeout,
+    /// The body is larger than the limit.
+    BodyTooLarge,
+    /// The request target is longer than the limit.
+    UriTooLong,
+    /// The header is larger than the limit.
+    HeadersTooLarge,
+    /// The upstream cannot be reached.
+    UpstreamUnreachable,
+    /// The upstream's answer cannot be trusted.
+    UpstreamInvalid,
+    /// The store cannot be asked.
+    StoreUnavailable,
+    /// Every endpoint has as many requests as it may have.
+    Overloaded,
+    /// The upstream did not answer in time.
+    UpstreamTimeout,
+}
+
+/// What a reason looks like from outside.
+#[derive(Debug)]
+pub struct Face {
+    /// `reason` in problem bodies, logs and metrics.
+    pub label: &'static str,
+    /// The status.
+    pub status: StatusCode,
+    /// `title` in problem bodies, and the page's text.
+    pub title: &'static str,
+    /// The error type of `Proxy-Status` (RFC 9209 section 2.3).
+    pub proxy_error: &'static str,
+}
+
+impl Reason {
+    /// What it looks like from outside.
+    pub fn face(self) -> Face {
+        let (label, status, title, proxy_error) = match self {
+            Self::BadRequest => ("bad_request", StatusCode::BAD_REQUEST, "The request cannot be understood safely", "http_request_error"),
+            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "This method is not served here", "http_request_error"),
+            Self::Misdirected => ("misdirected", StatusCode::MISDIRECTED_REQUEST, "This host is not served here", "destination_not_found"),
+            Self::ExpectationFailed => ("expectation_failed", StatusCode::EXPECTATION_FAILED, "This expectation cannot be met", "http_request_error"),
+            Self::SessionRequired => ("session_required", StatusCode::UNAUTHORIZED, "Please log in", "http_request_denied"),
+            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "You may not use this page", "http_request_denied"),
+            Self::NoRule => ("no_rule", StatusCode::NOT_FOUND, "There is nothing here", "destination_not_found"),
+            Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT, "The request's body did not arrive in time", "http_request_error"),
+            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, "The request's body is too large", "http_request_error"),
+            Self::UriTooLong => ("uri_too_long", StatusCode::URI_TOO_LONG, "The address is too long", "http_request_error"),
+            Self::HeadersTooLarge => ("headers_too_large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's header is too large", "http_request_error"),
+            Self::UpstreamUnreachable => ("upstream_unreachable", StatusCode::BAD_GATEWAY, "The service behind this page cannot be reached", "destination_unavailable"),
+            Self::UpstreamInvalid => ("upstream_invalid", StatusCode::BAD_GATEWAY, "The service behind this page gave an invalid answer", "http_protocol_error"),
+            Self::StoreUnavailable => ("store_unavailable", StatusCode::SERVICE_UNAVAILABLE, "Your session cannot be checked right now; you are still logged in", "proxy_internal_error"),
+            Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE, "The service behind this page is busy", "connection_limit_reached"),
+            Self::UpstreamTimeout => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT, "The service behind this page did not answer in time", "http_response_timeout"),
+        };
+        Face { label, status, title, proxy_error }
+    }
+
+    /// After how many seconds trying again makes sense, where it does.
+    pub fn retry_after(self) -> Option<&'static str> {
+        matches!(self, Self::StoreUnavailable | Self::Overloaded).then_some("1")
+    }
+}
+
+impl Refusal {
+    fn new(reason: Reason, cause: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, cause: cause.into() }
+    }
+}
+
+impl From<MessageFault> for Refusal {
+    fn from(fault: MessageFault) -> Self {
+        match fault {
+            MessageFault::MethodNotAllowed => Self::new(Reason::MethodNotAllowed, "CONNECT and TRACE are never served"),
+            MessageFault::BadRequest(cause) => Self::new(Reason::BadRequest, cause),
+            MessageFault::ExpectationFailed => Self::new(Reason::ExpectationFailed, "an Expect other than 100-continue"),
+            MessageFault::UriTooLong => Self::new(Reason::UriTooLong, "the target is longer than uri_bytes"),
+            MessageFault::HeadersTooLarge => Self::new(Reason::HeadersTooLarge, "more than header_bytes or headers"),
+        }
+    }
+}
+
+impl From<PathFault> for Refusal {
+    fn from(PathFault(cause): PathFault) -> Self {
+        Self::new(Reason::BadRequest, cause)
+    }
+}
+
+impl From<HostFault> for Refusal {
+    fn from(fault: HostFault) -> Self {
+        match fault {
+            HostFault::Invalid(cause) => Self::new(Reason::BadRequest, cause),
+            HostFault::NotOurs => Self::new(Reason::Misdirected, "the Host is none of public_url's and hosts"),
+        }
+    }
+}
+
+impl From<Unmatched> for Refusal {
+    fn from(unmatched: Unmatched) -> Self {
+        match unmatched {
+            Unmatched::NoRule => Self::new(Reason::NoRule, "no rule matches"),
+            Unmatched::BadPath(PathFault(cause)) => Self::new(Reason::BadRequest, cause),
+        }
+    }
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::SessionRequired(absence) => Self::new(Reason::SessionRequired, absence.to_string()),
+            Denial::Forbidden => Self::new(Reason::Forbidden, "the user has none of the rule's roles"),
+            Denial::StoreUnavailable(outage) => outage.into(),
+        }
+    }
+}
+
+impl From<Outage> for Refusal {
+    fn from(Outage(cause): Outage) -> Self {
+        Self::new(Reason::StoreUnavailable, cause)
+    }
+}
+
+impl From<CommandFault> for Refusal {
+    fn from(fault: CommandFault) -> Self {
+        Self::new(Reason::UpstreamInvalid, format!("its {} cannot be obeyed: {}", fault.header, fault.why))
+    }
+}
+
+impl From<Disobedience> for Refusal {
+    fn from(error: Disobedience) -> Self {
+        match error {
+            Disobedience::Fault(fault) => fault.into(),
+            Disobedience::Outage(outage) => outage.into(),
+        }
+    }
+}
+
+impl From<BodyFault> for Refusal {
+    fn from(fault: BodyFault) -> Self {
+        let reason = match fault {
+            BodyFault::TooLarge => Reason::BodyTooLarge,
+            BodyFault::TimedOut => Reason::RequestTimeout,
+            BodyFault::Broken => Reason::BadRequest,
+        };
+        Self::new(reason, fault.to_string())
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unreachable(cause) => Self::new(Reason::UpstreamUnreachable, cause),
+            Failure::Invalid(cause) => Self::new(Reason::UpstreamInvalid, cause),
+            Failure::TimedOut => Self::new(Reason::UpstreamTimeout, "no answer within response_timeout"),
+            Failure::Overloaded => Self::new(Reason::Overloaded, "every endpoint has as many requests as connections allows"),
+            Failure::Body(fault) => fault.into(),
+        }
+    }
+}

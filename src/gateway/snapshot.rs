@@ -1,0 +1,214 @@
+//! One configuration, compiled: everything that a request meets on its way. The only builder of all steps.
+
+use super::{answers::Answers, body::Body, exchange::Exchange, refusal::Refusal};
+use crate::{
+    access::Grant,
+    caller::{Callers, Question},
+    config::{
+        Config,
+        diagnostic::Diagnostics,
+        rules::Requirement,
+        server::{self, Server},
+    },
+    hardening::cookie_guard::{CookieGuard, Exchange as Ended},
+    http::{
+        Head,
+        body::RequestBody,
+        message::{self, Limits},
+        path::NormalPath,
+        site::{PublicUrl, Site},
+    },
+    identity::Identity,
+    rules::{Action, Rule, Rules, Unmatched},
+    session::{Sessions, managed::Commands, store::Store},
+    tasks::{Worker, Workers},
+    telemetry::{access_log::AccessLog, output::Output},
+    upstream::{Streaming, Target, Upstreams},
+};
+use http::{Response, header::SET_COOKIE};
+use hyper::body::Incoming;
+use std::{sync::Arc, time::Duration};
+
+/// Paths under it belong to the gateway itself.
+const OWN: &str = "/_onedoor";
+
+/// One configuration, compiled.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What it was compiled from: the next reload compares.
+    pub(super) config: Config,
+    pub(super) site: Site,
+    pub(super) limits: Limits,
+    pub(super) rules: Rules<Target>,
+    pub(super) callers: Callers,
+    pub(super) identity: Identity,
+    body_limit: Option<u64>,
+    body_timeout: Duration,
+    store: Store,
+    upstreams: Upstreams,
+    sessions: Vec<Arc<Sessions>>,
+    guard: CookieGuard,
+    answers: Answers,
+    access_log: Option<AccessLog>,
+}
+
+impl Snapshot {
+    /// Compiles a configuration. Stores and upstreams of `previous` whose settings are equal live on.
+    ///
+    /// # Errors
+    /// Noted in `diagnostics`: what the file alone cannot show, such as missing root certificates.
+    pub fn compile(
+        config: Config,
+        workers: &Workers,
+        output: &Output,
+        previous: Option<&Self>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
+        let upstreams =
+            Upstreams::compile(&config.upstreams, workers, previous.map(|previous| &previous.upstreams), diagnostics);
+        if diagnostics.has_errors() {
+            return None;
+        }
+        let store = match previous.filter(|previous| previous.config.store == config.store) {
+            Some(previous) => previous.store.clone(),
+            None => Store::compile(&config.store, workers),
+        };
+        let sessions = config.sessions.iter().map(|session| Arc::new(Sessions::compile(session, store.clone())));
+        let sessions: Vec<_> = sessions.collect();
+        Some(Self {
+            site: site(&config.server),
+            limits: limits(&config.server.limits),
+            rules: Rules::compile(&config.rules, |upstream| upstreams.target(upstream)),
+            callers: Callers::new(sessions.clone()),
+            identity: Identity::compile(&config.identity, config.server.method_override),
+            body_limit: config.server.limits.body_bytes,
+            body_timeout: config.server.limits.body_timeout,
+            guard: CookieGuard::compile(config.sessions.iter().zip(sessions.iter().cloned())),
+            answers: Answers::compile(&config.sessions),
+            access_log: AccessLog::compile(&config.log, output.clone()),
+            store,
+            upstreams,
+            sessions,
+            config,
+        })
+    }
+
+    /// The path of a request. Every line needs what the lines above it proved.
+    pub(super) async fn proxy(
+        &self,
+        head: Head,
+        body: Incoming,
+        worker: Worker,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, Refusal> {
+        message::vet(&head, &self.limits)?; // 400, 405, 414, 417, 431
+        let body = RequestBody::bounded(body, self.body_limit, self.body_timeout)?; // 413
+        let path = NormalPath::of(&head.uri)?; // 400
+        exchange.arrival().host.as_ref().map_err(|fault| *fault)?; // 400, 421
+        exchange.normalised(&path);
+        if is_own(&path) {
+            return Err(Unmatched::NoRule.into()); // 404
+        }
+        let rule = self.rules.find(&head.method, &path)?; // 400, 404
+        exchange.matched(rule);
+
+        let caller = self.callers.identify(question(rule), &head, exchange.arrival(), worker).await;
+        exchange.identified(&caller);
+        let grant = rule.access.decide(caller)?; // 401, 403, 503
+        exchange.granted(&grant);
+
+        let target = match &rule.action {
+            Action::Forward(target) => target,
+            Action::Redirect(to) => return Ok(Answers::redirect(to)),
+            Action::Respond { status, body } => return Ok(Answers::respond(*status, body)),
+        };
+        let to = rule.rewrite.apply(&path)?; // 400
+        let forward = self.identity.attach(head, to.target, to.prefix, exchange.arrival(), &grant); // strip, inject
+
+        exchange.asks(target);
+        let mut response = target.send(forward, body, worker).await?; // 408, 413, 502, 503, 504
+        exchange.answered();
+        self.steer_session(target, &grant, &mut response, worker, exchange).await?; // 502, 503
+        Ok(response.map(Body::from))
+    }
+
+    /// Guards the session's cookie, and obeys an upstream that may steer the session.
+    async fn steer_session(
+        &self,
+        target: &Target,
+        grant: &Grant,
+        response: &mut Response<Streaming>,
+        worker: Worker,
+        exchange: &mut Exchange,
+    ) -> Result<(), Refusal> {
+        let https = exchange.arrival().https;
+        let headers = response.headers_mut();
+        let removed = self.guard.apply(headers, Ended { upstream: target.name(), presented: grant.presented(), https });
+        exchange.guarded(removed);
+        if !target.has_session_authority() {
+            Commands::discard(headers);
+            return Ok(());
+        }
+        let (Some(commands), Some(sessions)) = (Commands::take(headers)?, self.sessions.first()) else {
+            return Ok(());
+        };
+        for cookie in sessions.obey(&commands, grant.presented(), https, worker).await? {
+            headers.append(SET_COOKIE, cookie);
+        }
+        Ok(())
+    }
+
+    /// The site as it is called from outside.
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// What the gateway itself answers.
+    pub fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
+    /// Where requests are logged, if they are.
+    pub fn access_log(&self) -> Option<&AccessLog> {
+        self.access_log.as_ref()
+    }
+
+    /// What it was compiled from.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where the records live.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The upstreams.
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
+    }
+}
+
+fn site(server: &Server) -> Site {
+    let public_url = server.public_url.clone();
+    let public_url = public_url.map(|server::PublicUrl { https, host, port }| PublicUrl { https, host, port });
+    Site::new(public_url, server.hosts.clone(), server.trusted_networks.clone(), server.trusts_unix)
+}
+
+fn limits(limits: &server::Limits) -> Limits {
+    Limits { header_bytes: limits.header_bytes, headers: limits.headers, uri_bytes: limits.uri_bytes }
+}
+
+/// What a rule wants to know about the caller.
+pub(super) fn question(rule: &Rule<Target>) -> Question {
+    match (rule.access.requirement(), &rule.action) {
+        (Requirement::Off, Action::Forward(target)) if target.has_session_authority() => Question::Id,
+        (Requirement::Off, _) => Question::Nothing,
+        (Requirement::Required | Requirement::Optional, _) => Question::User,
+    }
+}
+
+/// Whether a path is the gateway's own.
+pub(super) fn is_own(path: &NormalPath) -> bool {
+    path.as_str().strip_prefix(OWN).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}

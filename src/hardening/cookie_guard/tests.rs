@@ -1,0 +1,140 @@
+//! Which `Set-Cookie` lines pass, and how.
+
+use super::*;
+use crate::session::tests::{SECRET, config, express, onedoor, store};
+use proptest::prelude::*;
+
+// Signed with "keyboard cat".
+const VALUE: &str = "s%3AjPOoc3wVQR_NytJ5knzmEHu1x08o0m-M.ANYcl%2B0DzbIl9%2BLZRASjDsAqogVop6AJzR27Z%2B2pfuw";
+
+fn guard(change: impl FnOnce(&mut session::Session)) -> CookieGuard {
+    let mut express = config(express(&[SECRET]));
+    change(&mut express);
+    let own = config(onedoor());
+    let both = [&express, &own].map(|config| (config, Arc::new(Sessions::compile(config, store(None)))));
+    CookieGuard::compile(both)
+}
+
+/// What is left of one line, and how many were removed.
+fn pass(guard: &CookieGuard, line: &str, exchange: Exchange<'_>) -> Option<String> {
+    let mut headers: HeaderMap =
+        [(SET_COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap())].into_iter().collect();
+    let removed = guard.apply(&mut headers, exchange);
+    let left: Vec<_> = headers.get_all(SET_COOKIE).iter().collect();
+    assert_eq!(left.len() + removed, 1);
+    left.first().map(|line| String::from_utf8(line.as_bytes().to_vec()).unwrap())
+}
+
+fn from(upstream: &str) -> Exchange<'_> {
+    Exchange { upstream, presented: None, https: false }
+}
+
+#[test]
+fn a_session_cookie_passes_if_it_verifies_or_deletes() {
+    let guard = guard(|_| {});
+    let passes = [
+        &format!("connect.sid={VALUE}; Path=/; HttpOnly"),
+        &format!("  connect.sid = {VALUE} ;HTTPONLY"),
+        "connect.sid=; Path=/; HttpOnly",
+        "connect.sid=x; HttpOnly; Max-Age=0",
+        "connect.sid=x; HttpOnly; Max-Age=-1; Expires=Fri, 01 Jan 2100 00:00:00 GMT",
+        "connect.sid=x; HttpOnly; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+        "connect.sid=x; HttpOnly; expires=Thu, 01-Jan-1970 00:00:01 GMT",
+    ];
+    for line in passes {
+        assert_eq!(pass(&guard, line, from("app")).as_deref(), Some(line));
+    }
+    let removed = [
+        "connect.sid=planted",
+        "connect.sid=s%3Aid.forged; Max-Age=5; Max-Age=x",
+        "connect.sid=x; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=1000",
+        "connect.sid=x; Max-Age=0; Max-Age=10",
+        "connect.sid=x; Expires=never",
+        "connect.sid=x; Expires=Fri, 01 Jan 2100 00:00:00 GMT",
+        "=connect.sid=planted",
+        " = connect.sid = planted; Path=/",
+        "connect.sid=\u{e9}",
+    ];
+    for line in removed {
+        assert_eq!(pass(&guard, line, from("app")), None, "{line}");
+    }
+}
+
+#[test]
+fn other_cookies_stay_byte_for_byte() {
+    let guard = guard(|_| {});
+    let lines = [
+        "a=b",
+        "Connect.sid=x",
+        "connect.sid2=x",
+        "connect.sid",
+        "",
+        ";;;",
+        "=",
+        "theme=\u{e9}; Path=/;",
+        "x=connect.sid=y",
+    ];
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        headers.append(SET_COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+    }
+    let before = headers.clone();
+    assert_eq!(guard.apply(&mut headers, Exchange { https: true, ..from("app") }), 0);
+    assert_eq!(headers, before);
+    headers.append(SET_COOKIE, HeaderValue::from_static("connect.sid=planted"));
+    assert_eq!(guard.apply(&mut headers, from("app")), 1);
+    assert_eq!(headers, before);
+}
+
+#[test]
+fn a_list_lets_only_these_upstreams_set_it_and_others_renew_it() {
+    let guard = guard(|config| config.set_by = SetBy::Upstreams(vec!["auth".to_owned()]));
+    let line = format!("connect.sid={VALUE}; HttpOnly");
+    assert!(pass(&guard, &line, from("auth")).is_some());
+    assert!(pass(&guard, &line, from("app")).is_none());
+    let carried = SessionId::new("jPOoc3wVQR_NytJ5knzmEHu1x08o0m-M");
+    assert!(pass(&guard, &line, Exchange { presented: Some(&carried), ..from("app") }).is_some());
+    let other = SessionId::new("other");
+    assert!(pass(&guard, &line, Exchange { presented: Some(&other), ..from("app") }).is_none());
+    assert!(pass(&guard, "connect.sid=planted", Exchange { presented: Some(&carried), ..from("app") }).is_none());
+}
+
+#[test]
+fn the_gateways_own_cookie_is_set_by_nobody_else() {
+    let guard = guard(|config| config.set_by = SetBy::Any);
+    let id = "A".repeat(43);
+    for line in
+        [format!("onedoor={id}"), format!("__Host-onedoor={id}; Path=/; Secure"), "onedoor=; Max-Age=0".to_owned()]
+    {
+        assert_eq!(pass(&guard, &line, from("app")), None, "{line}");
+    }
+    assert!(pass(&guard, "connect.sid=anything; HttpOnly", from("app")).is_some());
+}
+
+#[test]
+fn what_is_missing_is_added_once() {
+    let line = format!("connect.sid={VALUE}");
+    let secure = Exchange { https: true, ..from("app") };
+    let plain = guard(|_| {});
+    assert_eq!(pass(&plain, &line, from("app")), Some(format!("{line}; HttpOnly")));
+    assert_eq!(pass(&plain, &line, secure), Some(format!("{line}; HttpOnly; Secure")));
+    let complete = format!("{line}; httponly; SECURE; samesite=none");
+    assert_eq!(pass(&plain, &complete, secure), Some(complete.clone()));
+    let strict = guard(|config| config.same_site = Some(SameSite::Strict));
+    assert_eq!(pass(&strict, &line, from("app")), Some(format!("{line}; HttpOnly; SameSite=Strict")));
+    assert_eq!(pass(&strict, &complete, secure), Some(complete));
+    let soft = guard(|config| config.harden = false);
+    assert_eq!(pass(&soft, &line, secure), Some(line));
+}
+
+proptest! {
+    #[test]
+    fn any_line_is_judged_without_a_panic(line in prop::collection::vec(any::<u8>(), 0..60), named in any::<bool>()) {
+        let line = if named { [b"connect.sid=".as_slice(), &line].concat() } else { line };
+        if let Ok(line) = HeaderValue::from_bytes(&line) {
+            let mut headers: HeaderMap = [(SET_COOKIE, line)].into_iter().collect();
+            let removed = guard(|_| {}).apply(&mut headers, from("app"));
+            prop_assert_eq!(removed + headers.len(), 1);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! A request's body on its way to the upstream: bounded in size and in silence, and able to say why it broke off.
+
+use crate::clock;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+use tokio::time::Sleep;
+
+/// The client's body, streamed.
+#[derive(Debug)]
+pub struct RequestBody {
+    /// `None`: there is no body.
+    incoming: Option<Incoming>,
+    timeout: Duration,
+    left: Option<u64>,
+    silence: Option<Pin<Box<Sleep>>>,
+    progress: Option<Progress>,
+}
+
+/// Why a body broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFault {
+    /// It is larger than the limit.
+    TooLarge,
+    /// The client fell silent for longer than the limit.
+    TimedOut,
+    /// The client left, or its framing broke.
+    Broken,
+}
+
+impl std::fmt::Display for BodyFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::TooLarge => "the request's body is larger than the limit",
+            Self::TimedOut => "the client fell silent in the middle of its body",
+            Self::Broken => "the client's body broke off",
+        })
+    }
+}
+
+impl std::error::Error for BodyFault {}
+
+/// How far a body has come; shared with the step that waits for the upstream's answer.
+#[derive(Debug, Clone)]
+pub struct Progress(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    moved: Instant,
+    ended: bool,
+    fault: Option<BodyFault>,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(State { moved: clock::now(), ended: false, fault: None })))
+    }
+
+    /// When the body last moved.
+    pub fn moved(&self) -> Instant {
+        self.read(|state| state.moved)
+    }
+
+    /// Whether it was handed over whole.
+    pub fn ended(&self) -> bool {
+        self.read(|state| state.ended)
+    }
+
+    /// Why it broke off, if it did.
+    pub fn fault(&self) -> Option<BodyFault> {
+        self.read(|state| state.fault)
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl RequestBody {
+    /// Bounds a body: at most `limit` bytes in all, at most `timeout` of silence between two reads.
+    ///
+    /// # Errors
+    /// A body that declares more than the limit is refused before it is read.
+    pub fn bounded(incoming: Incoming, limit: Option<u64>, timeout: Duration) -> Result<Self, BodyFault> {
+        if limit.is_some_and(|limit| incoming.size_hint().lower() > limit) {
+            return Err(BodyFault::TooLarge);
+        }
+        if incoming.is_end_stream() {
+            return Ok(Self::none());
+        }
+        let progress = Some(Progress::new());
+        Ok(Self { incoming: Some(incoming), timeout, left: limit, silence: None, progress })
+    }
+
+    /// No body at all.
+    pub fn none() -> Self {
+        Self { incoming: None, timeout: Duration::ZERO, left: None, silence: None, progress: None }
+    }
+
+    /// How far it has come; `None` for a request without a body.
+    pub fn progress(&self) -> Option<&Progress> {
+        self.progress.as_ref()
+    }
+
+    fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if let Some(progress) = &self.progress {
+            progress.read(|state| state.fault = Some(fault));
+        }
+        Poll::Ready(Some(Err(fault)))
+    }
+
+    fn moved(&mut self) {
+        self.silence = None;
+        let ended = self.is_end_stream();
+        if let Some(progress) = &self.progress {
+            progress.read(|state| (state.moved, state.ended) = (clock::now(), ended));
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let this = self.get_mut();
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        let frame = match Pin::new(incoming).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                let timeout = this.timeout;
+                let silence = this.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                return match silence.as_mut().poll(cx) {
+                    Poll::Ready(()) => this.fail(BodyFault::TimedOut),
+                    Poll::Pending => Poll::Pending,
+                };
+            }
+        };
+        match frame {
+            None => {
+                if let Some(progress) = &this.progress {
+                    progress.read(|state| state.ended = true);
+                }
+                Poll::Ready(None)
+            }
+            Some(Err(_)) => this.fail(BodyFault::Broken),
+            Some(Ok(frame)) => {
+                this.moved();
+                let Some(data) = frame.data_ref() else {
+                    // Trailers are not forwarded; nothing follows them.
+                    return Poll::Ready(None);
+                };
+                let bytes = data.len() as u64;
+                match this.left {
+                    Some(left) if bytes > left => this.fail(BodyFault::TooLarge),
+                    left => {
+                        this.left = left.map(|left| left - bytes);
+                        Poll::Ready(Some(Ok(frame)))
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}

@@ -1,0 +1,133 @@
+//! The Cookie header as bytes: pairs in order, over all its lines.
+
+use http::{HeaderMap, HeaderValue, header::COOKIE};
+
+/// One `name=value` of a Cookie header, without the spaces and tabs around either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair<'a> {
+    /// Its place, counted over all pieces of all lines, those without `=` included.
+    pub position: usize,
+    /// Before the first `=`; never decoded.
+    pub name: &'a [u8],
+    /// After it; quotes and encoding stay.
+    pub value: &'a [u8],
+}
+
+/// The pairs of all Cookie lines, in order. Only `;` separates (RFC 6265 section 5.4); a piece without `=` is no pair.
+pub fn pairs(headers: &HeaderMap) -> impl Iterator<Item = Pair<'_>> {
+    pieces(headers).enumerate().filter_map(|(position, piece)| pair(position, piece))
+}
+
+/// Drops the pairs that `keep` does not want and joins what is left into one line, each piece as it came.
+///
+/// Without a piece left the header is removed.
+pub fn rewrite(headers: &mut HeaderMap, mut keep: impl FnMut(&Pair<'_>) -> bool) {
+    let mut line = Vec::new();
+    for (position, piece) in pieces(headers).enumerate() {
+        let wanted = pair(position, piece).is_none_or(|pair| keep(&pair));
+        if !wanted || piece.is_empty() {
+            continue;
+        }
+        if !line.is_empty() {
+            line.extend_from_slice(b"; ");
+        }
+        line.extend_from_slice(piece);
+    }
+    headers.remove(COOKIE);
+    if !line.is_empty() {
+        let value = HeaderValue::from_maybe_shared(bytes::Bytes::from(line));
+        headers.insert(COOKIE, value.expect("pieces of valid values are a valid value"));
+    }
+}
+
+/// Whether there is more than one Cookie line, which upstreams join differently.
+pub fn is_split(headers: &HeaderMap) -> bool {
+    headers.get_all(COOKIE).iter().nth(1).is_some()
+}
+
+fn pieces(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(COOKIE).into_iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(trimmed)
+}
+
+fn pair(position: usize, piece: &[u8]) -> Option<Pair<'_>> {
+    let equals = piece.iter().position(|byte| *byte == b'=')?;
+    Some(Pair { position, name: trimmed(&piece[..equals]), value: trimmed(&piece[equals + 1..]) })
+}
+
+/// Without spaces and tabs at either end; other white space belongs to the name.
+fn trimmed(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn headers(lines: &[&[u8]]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(COOKIE, HeaderValue::from_bytes(line).expect("the test's value is valid"));
+        }
+        headers
+    }
+
+    fn listed(lines: &[&[u8]]) -> Vec<(usize, Vec<u8>, Vec<u8>)> {
+        pairs(&headers(lines)).map(|pair| (pair.position, pair.name.to_vec(), pair.value.to_vec())).collect()
+    }
+
+    fn kept(lines: &[&[u8]], keep: impl FnMut(&Pair<'_>) -> bool) -> Option<Vec<u8>> {
+        let mut headers = headers(lines);
+        rewrite(&mut headers, keep);
+        assert!(!is_split(&headers));
+        headers.get(COOKIE).map(|value| value.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn pairs_are_counted_over_all_lines_and_pieces() {
+        let found = listed(&[b"a=1; alone;b =\t\"x=y\"", b"c=3;;=nameless; d="]);
+        let pair = |position: usize, name: &[u8], value: &[u8]| (position, name.to_vec(), value.to_vec());
+        let wanted = [
+            pair(0, b"a", b"1"),
+            pair(2, b"b", b"\"x=y\""),
+            pair(3, b"c", b"3"),
+            pair(5, b"", b"nameless"),
+            pair(6, b"d", b""),
+        ];
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn a_comma_and_bytes_beyond_ascii_are_ordinary() {
+        assert_eq!(
+            listed(&[b"a=1, b=2; \xa0sid=\xff"]),
+            [(0, b"a".to_vec(), b"1, b=2".to_vec()), (1, b"\xa0sid".to_vec(), b"\xff".to_vec()),]
+        );
+    }
+
+    #[test]
+    fn dropped_pairs_leave_the_others_byte_for_byte() {
+        let lines: &[&[u8]] = &[b"a=\"1\" ; sid=x;alone", b"b = 2;; sid=y"];
+        assert_eq!(kept(lines, |pair| pair.name != b"sid").as_deref(), Some(&b"a=\"1\"; alone; b = 2"[..]));
+        assert_eq!(kept(lines, |pair| pair.position == 5).as_deref(), Some(&b"alone; sid=y"[..]));
+        assert_eq!(kept(&[b"sid=x; sid=y"], |_| false), None);
+        assert_eq!(kept(&[], |_| true), None);
+    }
+
+    proptest! {
+        #[test]
+        fn rewriting_keeps_exactly_the_wanted_pairs(lines in proptest::collection::vec("[ab=; \t]{0,12}", 0..4)) {
+            let bytes: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+            let wanted: Vec<_> = listed(&bytes).into_iter().filter(|(_, name, _)| name != b"a").collect();
+            let left = kept(&bytes, |pair| pair.name != b"a");
+            let left = left.iter().map(Vec::as_slice).collect::<Vec<_>>();
+            let without_position = |pairs: Vec<(usize, Vec<u8>, Vec<u8>)>| {
+                pairs.into_iter().map(|(_, name, value)| (name, value)).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(without_position(listed(&left)), without_position(wanted));
+        }
+    }
+}

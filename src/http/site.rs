@@ -1,0 +1,65 @@
+//! What the configuration says about the site and the proxies in front of it.
+
+use super::{
+    host::{Host, bare_name},
+    peer::Peer,
+    trace::Ids,
+};
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// The site as its clients see it, and the peers whose word about a request's arrival counts.
+#[derive(Debug)]
+pub struct Site {
+    public_url: Option<PublicUrl>,
+    hosts: Vec<String>,
+    trusted_networks: Vec<IpNet>,
+    trusts_unix: bool,
+    /// New request ids.
+    pub(super) ids: Ids,
+}
+
+/// The one public URL of the site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl {
+    /// `https` rather than `http`.
+    pub https: bool,
+    /// Host without a port.
+    pub host: String,
+    /// The port, written or the scheme's own.
+    pub port: u16,
+}
+
+impl Site {
+    /// A site that answers to `hosts` (names without ports; none = any) and believes these peers.
+    pub fn new(
+        public_url: Option<PublicUrl>,
+        hosts: Vec<String>,
+        trusted_networks: Vec<IpNet>,
+        trusts_unix: bool,
+    ) -> Self {
+        let hosts = hosts.iter().map(|host| bare_name(host).to_owned()).collect();
+        Self { public_url, hosts, trusted_networks, trusts_unix, ids: Ids::new() }
+    }
+
+    /// The one public URL, if the site has one.
+    pub fn public_url(&self) -> Option<&PublicUrl> {
+        self.public_url.as_ref()
+    }
+
+    /// Whether the direct peer's word counts.
+    pub fn trusts(&self, peer: &Peer) -> bool {
+        peer.address.map_or(self.trusts_unix, |address| self.trusts_address(address))
+    }
+
+    /// Whether this hop is a proxy of ours.
+    pub fn trusts_address(&self, address: IpAddr) -> bool {
+        self.trusted_networks.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whether `host` is one of ours: ASCII case, the port and the root's dot do not count.
+    pub fn answers_to(&self, host: &Host) -> bool {
+        let name = bare_name(host.name());
+        self.hosts.is_empty() || self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name))
+    }
+}

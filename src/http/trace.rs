@@ -1,0 +1,110 @@
+//! The names under which one request is found again: request id and trace context.
+
+use bytes::Bytes;
+use http::HeaderValue;
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Makes request ids and trace contexts that nobody can guess, without asking the system for randomness each time:
+/// a counter under three keyed hashes.
+#[derive(Debug)]
+pub(super) struct Ids {
+    keys: [RandomState; 3],
+    count: AtomicU64,
+}
+
+/// New names for one request.
+pub(super) struct Fresh {
+    /// 32 hex digits, the trace id of `traceparent`.
+    pub(super) request_id: HeaderValue,
+    /// A new trace (W3C Trace Context, version 00), sampled, so that upstreams go on deciding as if it began with them.
+    pub(super) traceparent: HeaderValue,
+}
+
+impl Ids {
+    pub(super) fn new() -> Self {
+        Self { keys: [RandomState::new(), RandomState::new(), RandomState::new()], count: AtomicU64::new(0) }
+    }
+
+    pub(super) fn fresh(&self) -> Fresh {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        // The lowest bit is set because a trace context of zeros alone is invalid.
+        let [high, low, span] = [0, 1, 2].map(|key: usize| self.keys[key].hash_one(count) | 1);
+        let mut text = *b"00-................................-................-01";
+        push_hex(&mut text[3..19], high);
+        push_hex(&mut text[19..35], low);
+        push_hex(&mut text[36..52], span);
+        let text = Bytes::copy_from_slice(&text);
+        let value = |text| HeaderValue::from_maybe_shared(text).expect("hex digits and dashes are a valid value");
+        Fresh { request_id: value(text.slice(3..35)), traceparent: value(text) }
+    }
+}
+
+fn push_hex(text: &mut [u8], number: u64) {
+    for (place, byte) in text.iter_mut().rev().enumerate() {
+        *byte = b"0123456789abcdef"[usize::from((number >> (4 * place)) as u8 & 15)];
+    }
+}
+
+/// Whether a trusted peer's request id is kept: 1 to 128 letters, digits and `._:+/=-`.
+pub(super) fn is_sane_id(id: &[u8]) -> bool {
+    let is_sane = |byte: &u8| byte.is_ascii_alphanumeric() || b"._:+/=-".contains(byte);
+    (1..=128).contains(&id.len()) && id.iter().all(is_sane)
+}
+
+/// Whether this is a trace context that can be continued (W3C Trace Context section 3.2).
+pub(super) fn is_traceparent(text: &[u8]) -> bool {
+    let Some((head, rest)) = text.split_first_chunk::<55>() else { return false };
+    let [version, trace, span, flags] = [&head[..2], &head[3..35], &head[36..52], &head[53..]];
+    let is_hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_zero = |part: &[u8]| part.iter().all(|byte| *byte == b'0');
+    let ends_well = if version == b"00" { rest.is_empty() } else { matches!(rest, [] | [b'-', ..]) };
+    [2, 35, 52].iter().all(|dash| head[*dash] == b'-')
+        && [version, trace, span, flags].iter().all(|part| is_hex(part))
+        && !(version == b"ff" || is_zero(trace) || is_zero(span))
+        && ends_well
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn fresh_ids_are_unique_hex_and_begin_valid_traces() {
+        let ids = [Ids::new(), Ids::new()];
+        let mut seen = HashSet::new();
+        for fresh in ids.iter().flat_map(|ids| std::iter::repeat_with(|| ids.fresh()).take(10_000)) {
+            assert!(is_traceparent(fresh.traceparent.as_bytes()), "{:?}", fresh.traceparent);
+            assert_eq!(fresh.request_id.len(), 32);
+            assert_eq!(fresh.request_id.as_bytes(), &fresh.traceparent.as_bytes()[3..35]);
+            assert!(seen.insert(fresh.request_id));
+        }
+    }
+
+    #[test]
+    fn only_short_plain_ids_are_sane() {
+        for id in ["a", "0af7651916cd43dd8448eb211c80319c", "Root=1-67891233-abc/def+x:y.z_"] {
+            assert!(is_sane_id(id.as_bytes()), "{id}");
+        }
+        for id in ["", "a b", "a\"", "a;b", "\u{e9}", "a,b", &"a".repeat(129)] {
+            assert!(!is_sane_id(id.as_bytes()), "{id}");
+        }
+    }
+
+    #[test]
+    fn only_valid_trace_contexts_are_continued() {
+        let valid = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert!(is_traceparent(valid.as_bytes()));
+        assert!(is_traceparent(format!("cc{}-what", &valid[2..]).as_bytes()));
+        let zeros = "00-00000000000000000000000000000000-b7ad6b7169203331-01";
+        let zero_span = "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01";
+        let (upper, longer) = (valid.to_uppercase(), format!("{valid}-x"));
+        let unknown = format!("ff{}", &valid[2..]);
+        for text in ["", "00", &valid[..54], zeros, zero_span, &upper, &longer, &unknown, &valid.replace('-', "_")] {
+            assert!(!is_traceparent(text.as_bytes()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What upstreams learn about the caller: whatever a client says about identity is removed, then the truth is written.
+
+mod encoding;
+
+use crate::{
+    access::Grant,
+    config::identity::{self, Value},
+    http::{Head, arrival::Arrival, cookie_header, folded::Names, hop_by_hop},
+    session::{CookieEdit, Session},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
+
+/// Carries the session's name on every request that has a session.
+const SESSION: HeaderName = HeaderName::from_static("x-onedoor-session");
+const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
+/// Names that upstreams and their frameworks take for identity, whoever wrote them.
+const KNOWN: [&str; 9] = [
+    "x-forwarded-user",
+    "x-forwarded-email",
+    "x-forwarded-groups",
+    "x-forwarded-preferred-username",
+    "x-forwarded-access-token",
+    "remote-user",
+    "remote-groups",
+    "remote-name",
+    "remote-email",
+];
+const KNOWN_PREFIXES: [&str; 2] = ["x-auth-request-", "x-onedoor-"];
+/// Names by which upstreams let a header replace the method that a rule was chosen by.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
+/// Which headers carry identity, and what they carry.
+#[derive(Debug)]
+pub struct Identity {
+    headers: Vec<(HeaderName, Value)>,
+    removed: Names,
+}
+
+/// A request that an upstream can trust: made by [`Identity::attach`] alone, and only from a [`Grant`].
+#[derive(Debug)]
+pub struct Forward {
+    method: Method,
+    target: PathAndQuery,
+    headers: HeaderMap,
+    host: HeaderValue,
+}
+
+impl Identity {
+    /// Takes `[identity]`; with `method_override` the headers that replace a method are left alone.
+    pub fn compile(config: &identity::Identity, method_override: bool) -> Self {
+        let configured = config.headers.iter().map(|(name, _)| name.as_str());
+        let overrides = METHOD_OVERRIDES.into_iter().filter(|_| !method_override);
+        let removed = Names::new(configured.chain(KNOWN).chain(overrides), KNOWN_PREFIXES);
+        Self { headers: config.headers.clone(), removed }
+    }
+
+    /// Makes the request that is forwarded to `target`; `prefix` is what a rule stripped from its path.
+    ///
+    /// The order is the argument: fields of the client's connection go first, so that `Connection` can name nothing
+    /// that is written here; then every spelling of every identity name; only then is anything written.
+    pub fn attach(
+        &self,
+        head: Head,
+        target: PathAndQuery,
+        prefix: Option<&HeaderValue>,
+        arrival: &Arrival,
+        grant: &Grant,
+    ) -> Forward {
+        let Head { method, mut headers, .. } = head;
+        hop_by_hop::strip(&mut headers);
+        self.removed.remove_from(&mut headers);
+        headers.remove(header::HOST);
+        headers.remove(header::EXPECT);
+
+        arrival.write(&mut headers);
+        if let Some(prefix) = prefix {
+            headers.insert(PREFIX, prefix.clone());
+        }
+        edit_cookies(&mut headers, grant.cookie_edits());
+        if let Some(session) = grant.session() {
+            for (name, value) in self.written(session) {
+                headers.insert(name, value);
+            }
+        }
+        // A bad Host was refused before there was a grant; an empty one names nobody.
+        let host = arrival.host.as_ref().map_or(HeaderValue::from_static(""), |host| host.authority.clone());
+        Forward { method, target, headers, host }
+    }
+
+    /// The identity headers that a request of this session carries.
+    pub fn preview(&self, session: &Session) -> Vec<(HeaderName, HeaderValue)> {
+        self.written(session).collect()
+    }
+
+    fn written(&self, session: &Session) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let configured = self.headers.iter().filter_map(|(name, source)| {
+            let value = match source {
+                Value::User => Some(encoding::text(&session.user)),
+                Value::Roles => encoding::list(session.roles.iter().map(String::as_str)),
+                Value::Session => Some(encoding::text(&session.name)),
+                Value::Record(path) => session.record.at(path).and_then(encoding::value),
+            };
+            Some((name.clone(), value?))
+        });
+        std::iter::once((SESSION, encoding::text(&session.name))).chain(configured)
+    }
+}
+
+/// Lets the upstream see only the cookies that were judged, and on one line, which no server reads in two ways.
+fn edit_cookies(headers: &mut HeaderMap, edits: &[CookieEdit]) {
+    if edits.is_empty() && !cookie_header::is_split(headers) {
+        return;
+    }
+    cookie_header::rewrite(headers, |pair| {
+        edits.iter().all(|edit| edit.name.as_bytes() != pair.name || edit.keep == Some(pair.position))
+    });
+}
+
+impl Forward {
+    /// Method, target, headers without Host, and the Host that the client asked for.
+    pub fn into_parts(self) -> (Method, PathAndQuery, HeaderMap, HeaderValue) {
+        (self.method, self.target, self.headers, self.host)
+    }
+
+    /// The path and query that are forwarded.
+    pub fn target(&self) -> &PathAndQuery {
+        &self.target
+    }
+
+    /// The headers that are forwarded, without Host.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! Whether the connections are up, told in the log once per change.
+
+use crate::clock;
+use fred::error::{Error, ErrorKind};
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// The least time between two lines about commands that failed.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The state of all connections to one server.
+#[derive(Debug)]
+pub(super) struct Health {
+    down: AtomicUsize,
+    told: AtomicBool,
+    complained: Mutex<Option<Instant>>,
+}
+
+impl Health {
+    /// All `links` begin down: none has connected yet.
+    pub(super) fn new(links: usize) -> Self {
+        Self { down: AtomicUsize::new(links), told: AtomicBool::new(false), complained: Mutex::new(None) }
+    }
+
+    pub(super) fn degraded(&self) -> bool {
+        self.down.load(Ordering::Relaxed) > 0
+    }
+
+    /// One connection failed; `was_up` = it was up before.
+    pub(super) fn fell(&self, was_up: bool, cause: &Error) {
+        if was_up {
+            self.down.fetch_add(1, Ordering::Relaxed);
+        }
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(cause = describe(cause), "the store cannot be reached");
+        }
+    }
+
+    /// One connection that was down is up and answers.
+    pub(super) fn rose(&self) {
+        let last = self.down.fetch_sub(1, Ordering::Relaxed) == 1;
+        if last && self.told.swap(false, Ordering::Relaxed) {
+            tracing::info!("the store can be reached again");
+        }
+    }
+
+    /// A command failed. Logged now and then, and not while the connections themselves are known to be down.
+    pub(super) fn complain(&self, cause: &str) {
+        if self.told.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = clock::now();
+        if complained.is_none_or(|last| now - last >= COMPLAINT_INTERVAL) {
+            *complained = Some(now);
+            tracing::warn!(cause, "the store does not answer as it should");
+        }
+    }
+}
+
+/// An error for the log. Of what Redis itself said only the first word is kept: the rest may quote arguments.
+pub(super) fn describe(error: &Error) -> String {
+    let details = error.details();
+    let code = details.split_whitespace().next().unwrap_or_default();
+    let is_code = code.len() > 2 && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    match error.kind() {
+        ErrorKind::Timeout => "no answer in time".to_owned(),
+        _ if is_code => format!("Redis answers {code}"),
+        ErrorKind::IO | ErrorKind::Tls | ErrorKind::Auth => format!("{}: {details}", error.kind().to_str()),
+        kind => kind.to_str().to_owned(),
+    }
+}

@@ -1,0 +1,164 @@
+//! Redis: the only place that says `fred`. Connections that belong to a worker, and the few commands that stores need.
+
+mod health;
+mod link;
+
+use crate::{
+    config::store,
+    tasks::{Worker, Workers},
+};
+use bytes::Bytes;
+use fred::{error::Error, prelude::*};
+use health::Health;
+use link::Link;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+/// Replaces a value if it is still the expected one; keeps the time to live, never creates.
+const SWAP: &str = include_str!("swap.lua");
+
+/// One Redis server, reached over connections that the workers own. Dropping it closes them.
+#[derive(Debug)]
+pub struct Redis {
+    links: Vec<Vec<Link>>,
+    turn: AtomicUsize,
+    health: Arc<Health>,
+    swap: fred::types::scripts::Script,
+}
+
+/// Why Redis gave no answer that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// It could not answer, or did not want to; the text is for the log and holds neither keys nor values.
+    Outage(String),
+    /// The key holds something else than a string.
+    WrongType,
+}
+
+/// What became of [`Redis::swap`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swap {
+    /// The key is not there (any more).
+    Gone,
+    /// The key holds another value than the expected one.
+    Changed,
+    /// The value was replaced.
+    Done,
+}
+
+impl Redis {
+    /// Starts connecting in the background, each connection on the worker that owns it, and goes on for ever: a server
+    /// that is missing is an outage for whoever asks, never an error here. `connections` is their number over all
+    /// workers, by default one each. Every command is answered or failed within `timeout`.
+    pub fn connect(server: &store::Redis, connections: Option<usize>, timeout: Duration, workers: &Workers) -> Self {
+        let total = connections.unwrap_or(workers.count()).max(1);
+        let health = Arc::new(Health::new(total));
+        let mut links: Vec<Vec<Link>> = workers.each(|Worker(index)| {
+            let share = (index..total).step_by(workers.count());
+            share.map(|_| Link::open(server, timeout, &health)).collect()
+        });
+        links.retain(|own| !own.is_empty());
+        Self { links, turn: AtomicUsize::new(0), health, swap: fred::types::scripts::Script::from_lua(SWAP) }
+    }
+
+    /// Whether one of the connections is down.
+    pub fn degraded(&self) -> bool {
+        self.health.degraded()
+    }
+
+    /// The first `bytes_max` bytes of a string; empty if there is none.
+    pub async fn read(&self, worker: Worker, key: &str, bytes_max: usize) -> Result<Bytes, Failure> {
+        let reply: Result<Value, _> = self.link(worker).client.getrange(key, 0, bytes_max.saturating_sub(1)).await;
+        Ok(self.judge(reply)?.into_bytes().unwrap_or_default())
+    }
+
+    /// As [`Redis::read`], together with the time that the key has left; `None` = it does not expire.
+    pub async fn read_with_remaining(
+        &self,
+        worker: Worker,
+        key: &str,
+        bytes_max: usize,
+    ) -> Result<(Bytes, Option<Duration>), Failure> {
+        let client = &self.link(worker).client;
+        // Queued one behind the other, so they travel together.
+        let (value, remaining) = tokio::join!(self.read(worker, key, bytes_max), client.pttl::<i64, _>(key));
+        let remaining = self.judge(remaining);
+        let value = value?;
+        // -1: it does not expire; -2: it is gone since.
+        let remaining = match remaining? {
+            -1 => None,
+            milliseconds => Some(Duration::from_millis(milliseconds.try_into().unwrap_or(0))),
+        };
+        Ok((value, remaining))
+    }
+
+    /// Creates a string that lives for `ttl`; `false` if the key was already there.
+    pub async fn create(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<bool, Failure> {
+        let expiry = Some(Expiration::PX(milliseconds(ttl)));
+        let once = &self.link(worker).once;
+        let reply: Result<Value, _> = once.set(key, value, expiry, Some(SetOptions::NX), false).await;
+        Ok(!self.judge(reply)?.is_null())
+    }
+
+    /// Deletes a key; `false` if it was not there.
+    pub async fn delete(&self, worker: Worker, key: &str) -> Result<bool, Failure> {
+        let reply: Result<i64, _> = self.link(worker).client.del(key).await;
+        Ok(self.judge(reply)? > 0)
+    }
+
+    /// Replaces `expected` by `new`; the time to live stays.
+    pub async fn swap(&self, worker: Worker, key: &str, expected: Bytes, new: Bytes) -> Result<Swap, Failure> {
+        let once = &self.link(worker).once;
+        let arguments = [expected, new];
+        let mut reply = once.evalsha(self.swap.sha1().clone(), key, arguments.to_vec()).await;
+        if reply.as_ref().is_err_and(|error: &Error| error.details().starts_with("NOSCRIPT")) {
+            reply = once.eval(SWAP, key, arguments.to_vec()).await;
+        }
+        Ok(match self.judge::<i64>(reply)? {
+            0 => Swap::Gone,
+            1 => Swap::Changed,
+            _ => Swap::Done,
+        })
+    }
+
+    /// Lets a key live for `ttl` from now; `false` if it is not there, and then it stays away.
+    pub async fn renew(&self, worker: Worker, key: &str, ttl: Duration) -> Result<bool, Failure> {
+        let reply: Result<i64, _> = self.link(worker).client.pexpire(key, milliseconds(ttl), None).await;
+        Ok(self.judge(reply)? > 0)
+    }
+
+    /// The worker's own connection, in turn if it has several; with fewer connections than workers, a neighbour's.
+    fn link(&self, Worker(index): Worker) -> &Link {
+        let own = &self.links[index % self.links.len()];
+        if own.len() == 1 {
+            return &own[0];
+        }
+        &own[self.turn.fetch_add(1, Ordering::Relaxed) % own.len()]
+    }
+
+    fn judge<T>(&self, reply: Result<T, Error>) -> Result<T, Failure> {
+        reply.map_err(|error| {
+            // Inside a script's error the word stands further on.
+            if error.details().contains("WRONGTYPE") {
+                return Failure::WrongType;
+            }
+            let cause = health::describe(&error);
+            self.health.complain(&cause);
+            Failure::Outage(cause)
+        })
+    }
+}
+
+fn milliseconds(ttl: Duration) -> i64 {
+    ttl.as_millis().clamp(1, i64::MAX as u128 / 4) as i64
+}
+
+#[cfg(test)]
+pub(crate) mod server;
+#[cfg(test)]
+mod tests;

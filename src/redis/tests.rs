@@ -1,0 +1,322 @@
+//! Redis as it fails: never longer than the time limit, healed by itself, no answer to the wrong question.
+
+use super::{server::Server, *};
+use crate::clock;
+use std::future::Future;
+use tokio::time::sleep;
+
+const TIMEOUT: Duration = Duration::from_millis(300);
+const SLACK: Duration = Duration::from_millis(250);
+const W: Worker = Worker(0);
+
+fn connect(server: &Server) -> Redis {
+    Redis::connect(&server.config(), None, TIMEOUT, &Workers::current())
+}
+
+/// Waits for `condition`, at most ten seconds.
+async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let begun = clock::now();
+    while !condition().await {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{what}: not within ten seconds");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn connected(server: &Server) -> Redis {
+    let redis = connect(server);
+    until("connected", async || !redis.degraded()).await;
+    redis
+}
+
+async fn is_outage_in_time(redis: &Redis) {
+    let begun = clock::now();
+    let answer = redis.read(W, "k", 100).await;
+    assert!(matches!(answer, Err(Failure::Outage(_))), "{answer:?}");
+    assert!(begun.elapsed() < TIMEOUT + SLACK, "{:?}", begun.elapsed());
+}
+
+async fn heals(redis: &Redis) {
+    until("healed", async || redis.read(W, "k", 100).await.is_ok() && !redis.degraded()).await;
+}
+
+#[tokio::test]
+async fn a_command_does_what_its_name_says() {
+    let server = Server::start(&[]);
+    let redis = connected(&server).await;
+    let minute = Duration::from_secs(60);
+    assert_eq!(redis.read(W, "k", 100).await, Ok(Bytes::new()));
+    assert_eq!(redis.create(W, "k", "one".into(), minute).await, Ok(true));
+    assert_eq!(redis.create(W, "k", "two".into(), minute).await, Ok(false));
+    assert_eq!(redis.read(W, "k", 2).await, Ok("on".into()));
+    let (value, remaining) = redis.read_with_remaining(W, "k", 100).await.unwrap();
+    assert_eq!(value, "one");
+    assert!(remaining.is_some_and(|left| left <= minute && left > minute / 2));
+    assert_eq!(redis.swap(W, "k", "two".into(), "three".into()).await, Ok(Swap::Changed));
+    assert_eq!(redis.swap(W, "k", "one".into(), "\0\u{ff}".into()).await, Ok(Swap::Done));
+    assert_eq!(redis.read(W, "k", 100).await, Ok("\0\u{ff}".into()));
+    assert!(server.cli(&["pttl", "k"]).parse::<i64>().unwrap() > 30_000);
+    assert_eq!(redis.renew(W, "k", minute * 2).await, Ok(true));
+    assert!(server.cli(&["pttl", "k"]).parse::<i64>().unwrap() > 90_000);
+    assert_eq!(redis.delete(W, "k").await, Ok(true));
+    assert_eq!(redis.delete(W, "k").await, Ok(false));
+    assert_eq!(redis.renew(W, "k", minute).await, Ok(false));
+    assert_eq!(redis.swap(W, "k", "one".into(), "two".into()).await, Ok(Swap::Gone));
+    assert_eq!(server.cli(&["exists", "k"]), "0");
+    server.cli(&["set", "forever", "x"]);
+    assert_eq!(redis.read_with_remaining(W, "forever", 9).await, Ok(("x".into(), None)));
+}
+
+#[tokio::test]
+async fn a_key_of_another_type_is_no_outage() {
+    let server = Server::start(&[]);
+    let redis = connected(&server).await;
+    server.cli(&["rpush", "list", "x"]);
+    assert_eq!(redis.read(W, "list", 100).await, Err(Failure::WrongType));
+    assert_eq!(redis.read_with_remaining(W, "list", 100).await, Err(Failure::WrongType));
+    assert_eq!(redis.swap(W, "list", "x".into(), "y".into()).await, Err(Failure::WrongType));
+    assert!(!redis.degraded());
+}
+
+#[tokio::test]
+async fn a_killed_server_is_an_outage_within_the_time_limit_and_heals() {
+    let mut server = Server::start(&[]);
+    let redis = connected(&server).await;
+    server.kill();
+    for _ in 0..3 {
+        is_outage_in_time(&redis).await;
+    }
+    assert!(redis.degraded());
+    server.restart();
+    heals(&redis).await;
+}
+
+#[tokio::test]
+async fn a_silent_server_is_an_outage_within_the_time_limit_and_heals() {
+    let server = Server::start(&[]);
+    let redis = connected(&server).await;
+    server.pause();
+    for _ in 0..4 {
+        is_outage_in_time(&redis).await;
+    }
+    until("noticed", async || redis.read(W, "k", 100).await.is_err() && redis.degraded()).await;
+    server.resume();
+    heals(&redis).await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_never_there_is_found_once_it_comes() {
+    let mut server = Server::start(&[]);
+    server.kill();
+    let redis = connect(&server);
+    is_outage_in_time(&redis).await;
+    assert!(redis.degraded());
+    server.restart();
+    heals(&redis).await;
+}
+
+#[tokio::test]
+async fn a_killed_connection_comes_back() {
+    let server = Server::start(&[]);
+    let redis = connected(&server).await;
+    for _ in 0..5 {
+        server.cli(&["client", "kill", "type", "normal"]);
+        // The wait for the reconnect is shorter than the time limit.
+        assert_eq!(redis.read(W, "k", 100).await, Ok(Bytes::new()));
+    }
+    heals(&redis).await;
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_is_an_outage_whose_text_holds_no_secret() {
+    let server = Server::start(&["--requirepass", "right-horse"]);
+    let mut config = server.config();
+    config.password = Some(crate::secret::Secret::new("wrong-horse"));
+    let redis = Redis::connect(&config, None, TIMEOUT, &Workers::current());
+    let Err(Failure::Outage(text)) = redis.read(W, "k", 100).await else { panic!("an outage") };
+    assert!(!text.contains("horse"), "{text}");
+    server.cli(&["-a", "right-horse", "config", "set", "requirepass", "wrong-horse"]);
+    heals(&redis).await;
+}
+
+#[tokio::test]
+async fn writes_that_redis_refuses_are_outages_and_quote_nothing() {
+    let server = Server::start(&["--maxmemory", "1"]);
+    let redis = connected(&server).await;
+    let answer = redis.create(W, "k", "secret-value".into(), TIMEOUT).await;
+    assert_eq!(answer, Err(Failure::Outage("Redis answers OOM".to_owned())));
+    server.cli(&["replicaof", "127.0.0.1", "1"]);
+    let answer = redis.delete(W, "k").await;
+    assert!(matches!(answer, Err(Failure::Outage(_))), "{answer:?}");
+    server.cli(&["replicaof", "no", "one"]);
+    server.cli(&["acl", "setuser", "default", "-getrange"]);
+    until("refused", async || {
+        matches!(redis.read(W, "secret-key", 9).await, Err(Failure::Outage(text)) if text == "Redis answers NOPERM")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn acl_users_and_databases_are_used() {
+    let server = Server::start(&[]);
+    server.cli(&["acl", "setuser", "door", "on", ">key", "~sess:*", "+@all"]);
+    server.cli(&["-n", "3", "set", "sess:a", "three"]);
+    let mut config = server.config();
+    config.user = Some("door".to_owned());
+    config.password = Some(crate::secret::Secret::new("key"));
+    config.database = 3;
+    let redis = Redis::connect(&config, None, TIMEOUT, &Workers::current());
+    until("connected", async || redis.read(W, "sess:a", 9).await == Ok("three".into())).await;
+    assert!(redis.read(W, "other", 9).await.is_err());
+}
+
+#[tokio::test]
+async fn a_cancelled_question_never_leaves_its_answer_to_the_next() {
+    let server = Server::start(&[]);
+    // The limit is not what is tested here: a busy machine may take its time.
+    let redis = Redis::connect(&server.config(), None, TIMEOUT * 30, &Workers::current());
+    let redis = Arc::new(redis);
+    for number in 0..200 {
+        let key = format!("id:{number}");
+        redis.create(W, &key, key.clone().into(), Duration::from_secs(60)).await.unwrap();
+    }
+    let (mut questions, mut answered) = (tokio::task::JoinSet::new(), 0);
+    for number in 0..10_000_usize {
+        let redis = redis.clone();
+        questions.spawn(async move {
+            let key = format!("id:{}", number.wrapping_mul(7919) % 200);
+            let patience = Duration::from_micros(number.wrapping_mul(104_729) as u64 % 20_000);
+            let answer = tokio::time::timeout(patience, redis.read_with_remaining(W, &key, 100)).await;
+            answer.is_ok_and(|answer| {
+                assert_eq!(answer.unwrap().0, key);
+                true
+            })
+        });
+        while questions.len() >= 100 {
+            answered += usize::from(questions.join_next().await.unwrap().unwrap());
+        }
+    }
+    answered += questions.join_all().await.into_iter().filter(|answered| *answered).count();
+    assert!(answered > 100 && answered < 10_000, "{answered} answered");
+}
+
+#[tokio::test]
+async fn dropping_it_closes_its_connections() {
+    let server = Server::start(&[]);
+    let redis = Redis::connect(&server.config(), Some(3), TIMEOUT, &Workers::current());
+    until("connected", async || !redis.degraded()).await;
+    let clients = || server.cli(&["client", "list"]).lines().count();
+    assert_eq!(clients(), 4);
+    drop(redis);
+    until("closed", async || clients() == 1).await;
+}
+
+#[tokio::test]
+async fn fewer_connections_than_workers_are_shared() {
+    let server = Server::start(&[]);
+    let here = tokio::runtime::Handle::current();
+    let workers = Workers::new(vec![here.clone(), here.clone(), here]);
+    let redis = Redis::connect(&server.config(), Some(2), TIMEOUT, &workers);
+    for worker in 0..3 {
+        assert_eq!(redis.read(Worker(worker), "k", 9).await, Ok(Bytes::new()));
+    }
+}
+
+/// A place for a server that is none.
+fn fake() -> (tokio::net::UnixListener, store::Redis) {
+    use std::sync::atomic::AtomicU32;
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("onedoor-fake-{}-{number}.sock", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let address = store::Address::Unix(path);
+    (listener, store::Redis { address, user: None, password: None, database: 0 })
+}
+
+/// Greets as Redis does, answers every read with the same bytes, and then closes if they are cut short.
+async fn serve(listener: tokio::net::UnixListener, reply: &'static str) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else { return };
+        crate::tasks::background(async move {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+                let greeting = !String::from_utf8_lossy(&buffer[..read]).contains("GETRANGE");
+                let answer = if greeting { "+OK\r\n" } else { reply };
+                if stream.write_all(answer.as_bytes()).await.is_err() || !answer.ends_with("\r\n") {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_and_every_broken_reply_is_an_outage_in_time_that_quotes_nothing() {
+    let replies = [
+        "-LOADING Redis is loading the dataset in memory\r\n",
+        "-NOAUTH Authentication required.\r\n",
+        "-MOVED 1 127.0.0.1:1\r\n",
+        "-MISCONF Redis is configured to save RDB snapshots\r\n",
+        "-BUSY Redis is busy running a script\r\n",
+        "-MASTERDOWN Link with MASTER is down\r\n",
+        "-CLUSTERDOWN The cluster is down\r\n",
+        "-READONLY You can't write against a read only replica.\r\n",
+        "-ERR unknown command 'GETRANGE', with args beginning with: 'secret'\r\n",
+        "-secret\r\n",
+        "secret garbage\r\n",
+        "$100\r\nsecret",
+        "",
+    ];
+    for reply in replies {
+        let (listener, config) = fake();
+        crate::tasks::background(serve(listener, reply));
+        let redis = Redis::connect(&config, None, TIMEOUT, &Workers::current());
+        for _ in 0..2 {
+            let begun = clock::now();
+            let answer = redis.read(W, "secret", 100).await;
+            let Err(Failure::Outage(text)) = answer else { panic!("{reply:?}: {answer:?}") };
+            assert!(!text.contains("secret"), "{reply:?}: {text}");
+            assert!(begun.elapsed() < TIMEOUT + SLACK, "{reply:?}: {:?}", begun.elapsed());
+        }
+        if let store::Address::Unix(path) = config.address {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_told_once() {
+    use std::io;
+    #[derive(Clone, Default)]
+    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let told = || {
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let ours = text.lines().filter(|line| line.contains("onedoor::redis"));
+        ours.map(|line| line.split_whitespace().nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut server = Server::start(&[]);
+    let redis = Redis::connect(&server.config(), Some(3), TIMEOUT, &Workers::current());
+    until("connected", async || !redis.degraded()).await;
+    assert!(told().is_empty(), "{:?}", told());
+    server.kill();
+    for _ in 0..6 {
+        is_outage_in_time(&redis).await;
+    }
+    server.restart();
+    heals(&redis).await;
+    assert_eq!(told(), ["WARN", "INFO"]);
+}

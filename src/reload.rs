@@ -1,0 +1,169 @@
+//! Reload: load, compile, swap in one step; or change nothing and say why not.
+
+use crate::{
+    config::{self, Config, Environment, Loaded, server::Server, store},
+    gateway::{Gateway, snapshot::Snapshot},
+    rules::lint,
+    tasks::Workers,
+    telemetry::{events::Levels, output::Output},
+};
+use notify_debouncer_mini::{DebounceEventResult, Debouncer, new_debouncer, notify::{RecommendedWatcher, RecursiveMode}};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+/// Editors and deployments change a file in several steps; this long after the last one it is read.
+const SETTLE: Duration = Duration::from_millis(150);
+
+/// What is needed to build a configuration again.
+#[derive(Debug)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    /// `--env-file`, read again at every reload.
+    pub env_file: Option<PathBuf>,
+}
+
+/// What stays the same over reloads.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The workers.
+    pub workers: Workers,
+    /// Where the log goes.
+    pub output: Output,
+}
+
+impl Source {
+    /// Reads and checks the configuration, lints included.
+    ///
+    /// # Errors
+    /// When a file cannot be read; what is wrong inside it is in the result's diagnostics.
+    pub fn load(&self) -> Result<Loaded, String> {
+        let mut environment = Environment::process();
+        if let Some(file) = &self.env_file {
+            environment = environment.with_file(file)?;
+        }
+        let mut loaded = config::load(&self.path, &environment);
+        if let Some(config) = &loaded.config {
+            lint::lint(config, &mut loaded.diagnostics);
+        }
+        Ok(loaded)
+    }
+}
+
+impl Surroundings {
+    /// Builds a snapshot of what was loaded, or says why that cannot be done.
+    ///
+    /// # Errors
+    /// All findings, rendered.
+    pub fn compile(&self, loaded: Loaded, previous: Option<&Snapshot>, colour: bool) -> Result<Snapshot, String> {
+        let Loaded { config, source, mut diagnostics } = loaded;
+        let config = config.filter(|_| !diagnostics.has_errors());
+        let snapshot =
+            config.and_then(|config| Snapshot::compile(config, &self.workers, &self.output, previous, &mut diagnostics));
+        snapshot.ok_or_else(|| diagnostics.render(&source, colour))
+    }
+}
+
+/// Loads again whenever the file changes or SIGHUP arrives, until the process ends.
+pub async fn watch(source: Source, gateway: Arc<Gateway>, surroundings: Surroundings, levels: Levels) {
+    let (changed, mut changes) = mpsc::channel(1);
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    let mut watched = Watched::new(changed);
+    watched.follow(&source, &gateway.current().config().watched);
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {}
+            change = changes.recv() => if change.is_none() { return },
+        }
+        match reload(&source, &gateway, &surroundings) {
+            Ok(false) => {}
+            Ok(true) => {
+                let current = gateway.current();
+                levels.set(current.config().log.level);
+                watched.follow(&source, &current.config().watched);
+                tracing::info!(rules = current.config().rules.len(), "the configuration was reloaded");
+            }
+            Err(why) => tracing::error!(why, "the configuration was not reloaded: the old one stays"),
+        }
+    }
+}
+
+/// Swaps in the configuration of now; `false` when it is the same as before.
+fn reload(source: &Source, gateway: &Gateway, surroundings: &Surroundings) -> Result<bool, String> {
+    let loaded = source.load()?;
+    let current = gateway.current();
+    if let Some(config) = loaded.config.as_ref().filter(|_| !loaded.diagnostics.has_errors()) {
+        if config == current.config() {
+            return Ok(false);
+        }
+        refuse_what_needs_a_restart(current.config(), config)?;
+    }
+    gateway.swap(surroundings.compile(loaded, Some(&current), false)?);
+    Ok(true)
+}
+
+fn refuse_what_needs_a_restart(old: &Config, new: &Config) -> Result<(), String> {
+    let is_memory = |config: &Config| config.store.url == store::Url::Memory;
+    let differs = |key: fn(&Server) -> String| key(&old.server) != key(&new.server);
+    let changed = [
+        ("[server] listen", differs(|server| format!("{:?}", server.listen))),
+        ("[server] workers", differs(|server| server.workers.to_string())),
+        ("[admin] listen", old.admin != new.admin),
+        ("[store] url", is_memory(old) != is_memory(new)),
+    ];
+    let changed: Vec<_> = changed.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect();
+    if changed.is_empty() { Ok(()) } else { Err(format!("a change of {} needs a restart", changed.join(", "))) }
+}
+
+/// The directories of the files that matter. Directories, because files are replaced by renaming.
+struct Watched {
+    debouncer: Option<Debouncer<RecommendedWatcher>>,
+    directories: BTreeSet<PathBuf>,
+}
+
+impl Watched {
+    fn new(changed: mpsc::Sender<()>) -> Self {
+        let notice = move |events: DebounceEventResult| {
+            if events.is_ok() {
+                // One that is waiting already tells the same.
+                let _ = changed.try_send(());
+            }
+        };
+        let debouncer = new_debouncer(SETTLE, notice);
+        if let Err(error) = &debouncer {
+            tracing::warn!(%error, "the configuration's file cannot be watched: send SIGHUP after changing it");
+        }
+        Self { debouncer: debouncer.ok(), directories: BTreeSet::new() }
+    }
+
+    fn follow(&mut self, source: &Source, others: &[PathBuf]) {
+        let Some(debouncer) = &mut self.debouncer else { return };
+        let files = [Some(&source.path), source.env_file.as_ref()].into_iter().flatten().chain(others);
+        for directory in files.map(|file| directory(file)) {
+            if self.directories.contains(&directory) {
+                continue;
+            }
+            match debouncer.watcher().watch(&directory, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.directories.insert(directory);
+                }
+                Err(error) => tracing::warn!(%error, directory = %directory.display(), "cannot be watched"),
+            }
+        }
+    }
+}
+
+fn directory(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}

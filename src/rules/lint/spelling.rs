@@ -1,0 +1,75 @@
+//! Public rules whose paths lie close to a protected one: another spelling of it, or the page above it.
+
+use super::{Book, algebra::covers, name};
+use crate::{
+    config::{
+        diagnostic::Diagnostics,
+        rules::{Action, Requirement, Rule},
+    },
+    rules::{
+        pattern::{Pattern, Segment, Spelling},
+        table,
+    },
+};
+
+pub(super) fn lint(book: &Book<'_>, diagnostics: &mut Diagnostics) {
+    for (index, public) in book.numbered().filter(|(_, rule)| is_public(rule)) {
+        for path in &public.paths {
+            let pattern = Pattern::parse(&path.text);
+            let protected = book.numbered().skip(index + 1).filter(|(_, rule)| rule.session == Requirement::Required);
+            let finding = protected.filter(|(_, rule)| shares_methods(rule, public)).find_map(|(index, rule)| {
+                let nearness = table::patterns(rule).iter().find_map(|protected| nearness(&pattern, protected))?;
+                Some((nearness, name(index, rule)))
+            });
+            let (text, span) = (&path.text, path.span.clone());
+            match finding {
+                Some((Near::Spelling, rule)) => {
+                    let message = format!(
+                        "`{text}` is public here, but protected by {rule} for every server that ignores case or a trailing slash"
+                    );
+                    diagnostics.warning(
+                        span,
+                        message,
+                        "spell the path the same way in both rules, or protect it here too",
+                    );
+                }
+                Some((Near::Above, rule)) => {
+                    let message = format!("only `{text}` itself is public: what lies below is protected by {rule}");
+                    diagnostics.warning(span, message, format!("write `{text}/**` if all of it is meant to be public"));
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// How a public path lies to a protected one.
+enum Near {
+    /// The same but for case or a trailing slash.
+    Spelling,
+    /// The protected rule begins right below it.
+    Above,
+}
+
+fn nearness(public: &Pattern, protected: &Pattern) -> Option<Near> {
+    // Rules that protect everything, or everything of some shape, are meant to have exceptions.
+    let [Segment::Literal(first), ..] = protected.segments() else { return None };
+    if first.is_empty() || !covers(protected, Spelling::Folded, public, Spelling::Exact) {
+        return None;
+    }
+    if !covers(protected, Spelling::Exact, public, Spelling::Exact) {
+        return Some(Near::Spelling);
+    }
+    let [above @ .., Segment::Any] = protected.segments() else { return None };
+    (above == public.segments()).then_some(Near::Above)
+}
+
+fn is_public(rule: &Rule) -> bool {
+    rule.session != Requirement::Required && matches!(rule.action, Action::Forward(_))
+}
+
+fn shares_methods(one: &Rule, other: &Rule) -> bool {
+    one.methods.is_empty()
+        || other.methods.is_empty()
+        || one.methods.iter().any(|method| other.methods.contains(method))
+}

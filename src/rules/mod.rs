@@ -1,0 +1,12 @@
+//! Which rule governs a request: the first that matches, in the order written.
+
+pub mod lint;
+mod pattern;
+mod rewrite;
+#[cfg(test)]
+mod sample;
+mod table;
+
+pub use pattern::{Pattern, Segment, Spelling};
+pub use rewrite::{Rewrite, Rewritten};
+pub use table::{Action, Examined, Miss, Outcome, Rule, Rules, Unmatched};

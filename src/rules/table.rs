@@ -1,0 +1,239 @@
+//! The table of rules, and which of them a request meets first.
+
+use super::{
+    pattern::{Pattern, Segment, Spelling},
+    rewrite::Rewrite,
+};
+use crate::{
+    access::Access,
+    config::{
+        self,
+        rules::{OnRefusal, Requirement},
+    },
+    http::path::{NormalPath, PathFault},
+};
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode};
+use std::{fmt, sync::Arc};
+
+/// All rules in the order written; `T` is what a rule forwards to.
+#[derive(Debug)]
+pub struct Rules<T> {
+    rules: Vec<Rule<T>>,
+    /// The literals of all patterns, in lower case and sorted.
+    literals: Vec<Box<str>>,
+}
+
+/// One rule, ready to be matched and obeyed.
+#[derive(Debug)]
+pub struct Rule<T> {
+    /// Its place in the configuration, from 0.
+    pub index: usize,
+    /// For logs and people: `rules[0] /login`.
+    pub name: Arc<str>,
+    /// What it demands of the caller.
+    pub access: Access,
+    /// How a refusal is told.
+    pub on_refusal: OnRefusal,
+    /// What becomes of a request that may pass.
+    pub action: Action<T>,
+    /// How the forwarded path differs.
+    pub rewrite: Rewrite,
+    /// Whether `%2F` passes.
+    pub keeps_encoded_slash: bool,
+    patterns: Vec<Pattern>,
+    methods: Vec<Method>,
+    spelling: Spelling,
+}
+
+/// What becomes of a request that may pass.
+#[derive(Debug, Clone)]
+pub enum Action<T> {
+    /// It is forwarded.
+    Forward(T),
+    /// It is answered with 308 to here.
+    Redirect(HeaderValue),
+    /// It is answered with this.
+    Respond {
+        /// The status.
+        status: StatusCode,
+        /// The body.
+        body: Bytes,
+    },
+}
+
+/// Why no rule governs a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmatched {
+    /// 404: no rule matches.
+    NoRule,
+    /// 400: a rule matches, but an upstream may read the path as another one.
+    BadPath(PathFault),
+}
+
+/// One rule that was looked at on the way to the one that matches.
+#[derive(Debug)]
+pub struct Examined<'a, T> {
+    /// The rule.
+    pub rule: &'a Rule<T>,
+    /// How it fared.
+    pub outcome: Outcome,
+}
+
+/// How a rule fared with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It governs the request.
+    Match {
+        /// The path differs from the pattern in case or a trailing slash.
+        folded: bool,
+    },
+    /// It does not.
+    Miss(Miss),
+}
+
+/// Why a rule does not match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Miss {
+    /// None of its patterns matches.
+    Path,
+    /// A pattern would match but for case or a trailing slash, which only protected rules ignore.
+    Spelling,
+    /// It is for other methods.
+    Method,
+}
+
+impl<T> Rules<T> {
+    /// Prepares the rules; `target_of` turns the index of an upstream into what is forwarded to.
+    pub fn compile(rules: &[config::rules::Rule], mut target_of: impl FnMut(usize) -> T) -> Self {
+        let numbered = rules.iter().enumerate();
+        let rules: Vec<_> = numbered.map(|(index, rule)| Rule::compile(index, rule, &mut target_of)).collect();
+        let segments = rules.iter().flat_map(|rule| &rule.patterns).flat_map(Pattern::segments);
+        let mut literals: Vec<Box<str>> = segments
+            .filter_map(|segment| match segment {
+                Segment::Literal(literal) if !literal.is_empty() => Some(literal.to_ascii_lowercase().into()),
+                _ => None,
+            })
+            .collect();
+        literals.sort_unstable();
+        literals.dedup();
+        Self { rules, literals }
+    }
+
+    /// The first rule that matches. A `HEAD` request matches rules for `GET`.
+    pub fn find(&self, method: &Method, path: &NormalPath) -> Result<&Rule<T>, Unmatched> {
+        let rule = self.first(method, path).ok_or(Unmatched::NoRule)?;
+        if path.holds_encoded_slash() && !rule.keeps_encoded_slash {
+            return Err(Unmatched::BadPath(PathFault("the path holds an encoded slash")));
+        }
+        if path.cut_segments().any(|segment| self.has_literal(segment)) {
+            return Err(Unmatched::BadPath(PathFault("the path hides a segment that a rule names behind parameters")));
+        }
+        Ok(rule)
+    }
+
+    /// Every rule up to the one that matches, and how it fared.
+    pub fn examine(&self, method: &Method, path: &NormalPath) -> Vec<Examined<'_, T>> {
+        let mut examined = Vec::new();
+        for rule in &self.rules {
+            let outcome = rule.judge(method, path);
+            examined.push(Examined { rule, outcome });
+            if matches!(outcome, Outcome::Match { .. }) {
+                break;
+            }
+        }
+        examined
+    }
+
+    /// All rules in the order written.
+    pub fn iter(&self) -> impl Iterator<Item = &Rule<T>> {
+        self.rules.iter()
+    }
+
+    pub(super) fn first(&self, method: &Method, path: &NormalPath) -> Option<&Rule<T>> {
+        self.rules.iter().find(|rule| rule.takes(method) && rule.matches(path, rule.spelling))
+    }
+
+    fn has_literal(&self, segment: &str) -> bool {
+        let segment = segment.to_ascii_lowercase();
+        self.literals.binary_search_by(|literal| (**literal).cmp(&segment)).is_ok()
+    }
+}
+
+impl<T> Rule<T> {
+    fn compile(index: usize, rule: &config::rules::Rule, target_of: &mut impl FnMut(usize) -> T) -> Self {
+        let first = rule.paths.first().map_or("/**", |pattern| &pattern.text);
+        let action = match &rule.action {
+            config::rules::Action::Forward(upstream) => Action::Forward(target_of(*upstream)),
+            config::rules::Action::Redirect(location) => Action::Redirect(location.clone()),
+            config::rules::Action::Respond { status, body } => {
+                Action::Respond { status: *status, body: Bytes::from(body.clone()) }
+            }
+        };
+        Self {
+            index,
+            name: format!("rules[{index}] {first}").into(),
+            access: Access::compile(rule),
+            on_refusal: rule.on_refusal,
+            action,
+            rewrite: Rewrite::compile(rule),
+            keeps_encoded_slash: rule.keeps_encoded_slash,
+            patterns: patterns(rule),
+            methods: rule.methods.clone(),
+            spelling: spelling(rule),
+        }
+    }
+
+    /// Whether the rule is for this method.
+    pub(super) fn takes(&self, method: &Method) -> bool {
+        let listed = |method: &Method| self.methods.contains(method);
+        self.methods.is_empty() || listed(method) || *method == Method::HEAD && listed(&Method::GET)
+    }
+
+    fn matches(&self, path: &NormalPath, spelling: Spelling) -> bool {
+        self.patterns.iter().any(|pattern| pattern.matches(path.as_str(), spelling))
+    }
+
+    fn judge(&self, method: &Method, path: &NormalPath) -> Outcome {
+        let exact = self.matches(path, Spelling::Exact);
+        match (exact || self.matches(path, Spelling::Folded), self.spelling) {
+            (false, _) => Outcome::Miss(Miss::Path),
+            (true, Spelling::Exact) if !exact => Outcome::Miss(Miss::Spelling),
+            (true, _) if !self.takes(method) => Outcome::Miss(Miss::Method),
+            (true, _) => Outcome::Match { folded: !exact },
+        }
+    }
+}
+
+/// The patterns of a rule; none written = everything.
+pub(super) fn patterns(rule: &config::rules::Rule) -> Vec<Pattern> {
+    if rule.paths.is_empty() {
+        return vec![Pattern::everything()];
+    }
+    rule.paths.iter().map(|pattern| Pattern::parse(&pattern.text)).collect()
+}
+
+/// Rules that protect or refuse err on the side of matching, as likely upstreams fold too.
+pub(super) fn spelling(rule: &config::rules::Rule) -> Spelling {
+    match (rule.session, &rule.action) {
+        (Requirement::Required, _) | (_, config::rules::Action::Respond { .. }) => Spelling::Folded,
+        (Requirement::Optional | Requirement::Off, _) => Spelling::Exact,
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Match { folded: false } => "matches",
+            Self::Match { folded: true } => "matches (case and a trailing slash do not count on a protected rule)",
+            Self::Miss(Miss::Path) => "the path does not match",
+            Self::Miss(Miss::Spelling) => {
+                "the path differs in case or a trailing slash, and only protected rules ignore these"
+            }
+            Self::Miss(Miss::Method) => "the method does not match",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! First match, folding, methods, and paths that are refused once the rule is known.
+
+use super::*;
+use crate::{
+    config::rules::Requirement::{Off, Optional, Required},
+    rules::sample::rule,
+};
+use proptest::prelude::*;
+
+fn path(target: &str) -> NormalPath {
+    NormalPath::of(&target.parse().expect("the test's target is a URI")).expect("the test's path is accepted")
+}
+
+fn found(rules: &Rules<usize>, method: &str, target: &str) -> Result<usize, Unmatched> {
+    let method = Method::from_bytes(method.as_bytes()).expect("the test's method is a token");
+    rules.find(&method, &path(target)).map(|rule| rule.index)
+}
+
+fn compile(rules: &[config::rules::Rule]) -> Rules<usize> {
+    Rules::compile(rules, |upstream| upstream)
+}
+
+#[test]
+fn the_first_rule_that_matches_governs() {
+    let rules = compile(&[rule(&["/login", "/logout"], Optional), rule(&["/a/**"], Off), rule(&[], Required)]);
+    for (target, index) in
+        [("/login", 0), ("/logout?x", 0), ("/a", 1), ("/a/b", 1), ("/", 2), ("/LOGIN", 2), ("/login/", 2)]
+    {
+        assert_eq!(found(&rules, "GET", target), Ok(index), "{target}");
+    }
+    assert_eq!(
+        rules.iter().map(|rule| &*rule.name).collect::<Vec<_>>(),
+        ["rules[0] /login", "rules[1] /a/**", "rules[2] /**"]
+    );
+    assert_eq!(found(&compile(&[rule(&["/a"], Off)]), "GET", "/b"), Err(Unmatched::NoRule));
+}
+
+#[test]
+fn protected_and_answering_rules_fold_and_others_do_not() {
+    let respond = config::rules::Action::Respond { status: StatusCode::NOT_FOUND, body: String::new() };
+    let redirect = config::rules::Action::Redirect(HeaderValue::from_static("/x"));
+    let with = |action: &config::rules::Action, session| config::rules::Rule {
+        action: action.clone(),
+        ..rule(&["/a"], session)
+    };
+    let forward = config::rules::Action::Forward(0);
+    for (action, session, folds) in [
+        (&forward, Required, true),
+        (&respond, Off, true),
+        (&forward, Optional, false),
+        (&forward, Off, false),
+        (&redirect, Off, false),
+    ] {
+        let rules = compile(&[with(action, session)]);
+        for target in ["/A", "/a/", "/A/"] {
+            assert_eq!(found(&rules, "GET", target).is_ok(), folds, "{action:?} {session:?} {target}");
+        }
+    }
+}
+
+#[test]
+fn a_method_that_does_not_match_goes_on() {
+    let get = config::rules::Rule { methods: vec![Method::GET], ..rule(&["/a"], Required) };
+    let rules = compile(&[get, rule(&[], Off)]);
+    for (method, index) in [("GET", 0), ("HEAD", 0), ("POST", 1), ("get", 1), ("OPTIONS", 1)] {
+        assert_eq!(found(&rules, method, "/a"), Ok(index), "{method}");
+    }
+}
+
+#[test]
+fn an_encoded_slash_is_refused_once_the_rule_is_known() {
+    let keeps = config::rules::Rule { keeps_encoded_slash: true, ..rule(&["/files/*"], Off) };
+    let rules = compile(&[keeps, rule(&["/a/**"], Off)]);
+    assert_eq!(found(&rules, "GET", "/files/a%2fb"), Ok(0));
+    assert!(matches!(found(&rules, "GET", "/a/b%2fc"), Err(Unmatched::BadPath(_))));
+    assert_eq!(found(&rules, "GET", "/b%2fc"), Err(Unmatched::NoRule));
+}
+
+#[test]
+fn a_named_segment_cannot_hide_behind_parameters() {
+    let rules = compile(&[rule(&["/admin/**"], Required), rule(&[], Off)]);
+    for target in ["/admin;x/y", "/ADMIN;x", "/a/admin;x=1", "/admin%3bx", "/admin%3Fx", "/admin%23", "/admin/admin;"] {
+        assert!(matches!(found(&rules, "GET", target), Err(Unmatched::BadPath(_))), "{target}");
+    }
+    for target in ["/a;v=1/b", "/administrator;x", "/a;admin", "/what%3F"] {
+        assert_eq!(found(&rules, "GET", target), Ok(1), "{target}");
+    }
+}
+
+#[test]
+fn examining_says_why_each_rule_was_missed() {
+    let post = config::rules::Rule { methods: vec![Method::POST], ..rule(&["/a"], Required) };
+    let rules = compile(&[rule(&["/b"], Off), rule(&["/A"], Off), post, rule(&["/A"], Required), rule(&[], Off)]);
+    let outcomes: Vec<_> = rules.examine(&Method::GET, &path("/a")).iter().map(|examined| examined.outcome).collect();
+    let missed = [Miss::Path, Miss::Spelling, Miss::Method].map(Outcome::Miss);
+    assert_eq!(outcomes, [&missed[..], &[Outcome::Match { folded: true }]].concat());
+}
+
+proptest! {
+    #[test]
+    fn examining_ends_at_the_rule_that_is_found(target in "(/[abAB]){1,3}/?", method in "(GET|HEAD|POST)") {
+        let get = config::rules::Rule { methods: vec![Method::GET], ..rule(&["/a/**"], Required) };
+        let rules = compile(&[rule(&["/a/b", "/b/*"], Optional), get, rule(&["/B"], Required), rule(&["/*/a/**"], Off)]);
+        let examined = rules.examine(&method.parse().expect("a method"), &path(&target));
+        let last = examined.last().filter(|last| matches!(last.outcome, Outcome::Match { .. }));
+        prop_assert_eq!(last.map(|last| last.rule.index), found(&rules, &method, &target).ok());
+    }
+}

@@ -1,0 +1,78 @@
+//! One client connection: HTTP/1.1 within its limits.
+
+use super::timed::{Activity, Busy, Limits, Timed};
+use crate::{
+    config::server,
+    gateway::{Gateway, body::Body},
+    http::peer::Peer,
+};
+use bytes::Bytes;
+use http::{HeaderValue, Request, header::CONNECTION};
+use http_body::{Frame, SizeHint};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+
+/// Room for bodies in hyper's buffers even where the header limits are small.
+const BUFFER_BYTES_MIN: usize = 128 * 1024;
+
+/// A response's body that keeps its connection busy.
+struct Served {
+    body: Body,
+    _busy: Busy,
+}
+
+/// Serves a connection until it closes, falls silent beyond its limits, or has answered while draining.
+pub async fn serve<S>(stream: S, peer: Peer, gateway: Arc<Gateway>, limits: server::Limits, drain: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Activity::new();
+    let silence = Limits { header_timeout: limits.header_timeout, keepalive: limits.keepalive };
+    let stream = Timed::new(stream, silence, activity.clone(), drain.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (gateway, busy, drain) = (gateway.clone(), activity.begin(), drain.clone());
+        // Boxed, so that an idle connection does not hold room for a request.
+        Box::pin(async move {
+            let mut response = gateway.handle(request, &peer).await;
+            if drain.is_cancelled() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response.map(|body| Served { body, _busy: busy }))
+        })
+    });
+    // Above our own limits, so that 414 and 431 are ours to answer.
+    let head_bytes = limits.header_bytes + limits.uri_bytes;
+    let mut builder = http1::Builder::new();
+    builder
+        .max_headers(limits.headers.saturating_mul(2).max(256))
+        .max_buf_size(head_bytes.saturating_mul(2).max(BUFFER_BYTES_MIN))
+        .pipeline_flush(true);
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a client connection ended early");
+    }
+}
+
+impl http_body::Body for Served {
+    type Data = Bytes;
+    type Error = <Body as http_body::Body>::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

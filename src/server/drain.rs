@@ -1,0 +1,50 @@
+//! The way out: fail the health pages, wait, stop accepting, finish what was accepted.
+
+use super::worker::Shared;
+use crate::config::server::Server;
+use std::sync::atomic::Ordering;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// SIGTERM and SIGINT.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// When the process may not listen for signals.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The next of them.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Drains: returns when every accepted request has its whole answer, or when `drain` has run out.
+///
+/// A second signal cuts `drain_delay` short.
+pub async fn drain(server: &Server, shared: &Shared, signals: &mut Signals) {
+    shared.gateway.begin_draining();
+    tracing::info!(delay = ?server.drain_delay, "draining: the health pages fail from now on");
+    tokio::select! {
+        () = tokio::time::sleep(server.drain_delay) => {}
+        () = signals.next() => {}
+    }
+    shared.drain.cancel();
+    shared.connections.close();
+    if tokio::time::timeout(server.drain, shared.connections.wait()).await.is_err() {
+        let connections = shared.count.load(Ordering::Relaxed);
+        tracing::warn!(connections, "drain has run out: connections are cut");
+    }
+    shared.stop.cancel();
+}

@@ -1,0 +1,162 @@
+//! Listening: each worker has an accept queue of its own, and no address is shared with another process by accident.
+
+use crate::config::server::Listen;
+use socket2::{Domain, SockFilter, SockRef, Socket, Type};
+use std::{
+    io,
+    net::SocketAddr,
+    os::unix::net::UnixListener as StdUnixListener,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+/// Connections that may wait in one accept queue.
+const BACKLOG: i32 = 4096;
+
+/// An accept queue that has been silent this long is empty: no handshake is under way any more.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// One worker's end of one address, before its runtime takes it.
+#[derive(Debug)]
+pub enum Bound {
+    /// A TCP socket of its own.
+    Tcp(std::net::TcpListener),
+    /// A unix socket, shared by the workers.
+    Unix(StdUnixListener, PathBuf),
+}
+
+/// One worker's accept queue.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A unix socket and where it is bound.
+    Unix(UnixListener, PathBuf),
+}
+
+/// An accepted connection.
+#[derive(Debug)]
+pub enum Accepted {
+    /// Over TCP.
+    Tcp(TcpStream, SocketAddr),
+    /// Over a unix socket.
+    Unix(UnixStream),
+}
+
+/// Claims an address for `workers` workers: one entry for each.
+///
+/// The kernel lets any process of the same user join an address that is shared between workers, so the address is
+/// first claimed alone, unless `handover` asks for exactly that.
+///
+/// # Errors
+/// When the address cannot be had.
+pub fn bind(listen: &Listen, workers: usize, handover: bool) -> io::Result<Vec<Bound>> {
+    match listen {
+        Listen::Tcp(address) => bind_tcp(*address, workers, handover),
+        Listen::Unix(path) => bind_unix(path, workers),
+    }
+}
+
+fn bind_tcp(address: SocketAddr, workers: usize, handover: bool) -> io::Result<Vec<Bound>> {
+    if !handover {
+        tcp_socket(address, false)?;
+    }
+    let first = tcp_socket(address, true)?;
+    // With port 0 the kernel chose one; the other workers join it.
+    let address = first.local_addr()?.as_socket().unwrap_or(address);
+    let mut sockets = vec![first];
+    for _ in 1..workers {
+        sockets.push(tcp_socket(address, true)?);
+    }
+    sockets.iter().try_for_each(|socket| socket.listen(BACKLOG))?;
+    Ok(sockets.into_iter().map(|socket| Bound::Tcp(socket.into())).collect())
+}
+
+fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn bind_unix(path: &Path, workers: usize) -> io::Result<Vec<Bound>> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::from(io::ErrorKind::AddrInUse));
+    }
+    // Nobody answers there: what is left is a socket of a process that is gone.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = StdUnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    (0..workers).map(|_| Ok(Bound::Unix(listener.try_clone()?, path.to_owned()))).collect()
+}
+
+impl Bound {
+    /// Its TCP address.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().ok(),
+            Self::Unix(..) => None,
+        }
+    }
+
+    /// Hands it to the current runtime.
+    ///
+    /// # Errors
+    /// When the runtime cannot watch it.
+    pub fn listen(self) -> io::Result<Listener> {
+        Ok(match self {
+            Self::Tcp(socket) => Listener::Tcp(TcpListener::from_std(socket)?),
+            Self::Unix(socket, path) => Listener::Unix(UnixListener::from_std(socket)?, path),
+        })
+    }
+}
+
+impl Listener {
+    /// The next connection.
+    pub async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(socket) => socket.accept().await.map(|(stream, peer)| Accepted::Tcp(stream, peer)),
+            Self::Unix(socket, _) => socket.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
+        }
+    }
+
+    /// Lets no new connection begin, while those whose handshake is done or under way still arrive.
+    ///
+    /// The kernel would reset what waits in a closing queue, so the queue is emptied first: call
+    /// [`Self::accept_last`] until it has nothing more.
+    pub fn refuse_new(&self) {
+        match self {
+            Self::Tcp(socket) => {
+                // Classic BPF over the TCP header: byte 13 holds the flags, 0x02 is SYN. A dropped SYN is sent again
+                // by its client and finds whoever listens then.
+                const LOAD_BYTE: u16 = 0x30;
+                const JUMP_IF_SET: u16 = 0x45;
+                const RETURN: u16 = 0x06;
+                let filter = [
+                    SockFilter::new(LOAD_BYTE, 0, 0, 13),
+                    SockFilter::new(JUMP_IF_SET, 0, 1, 0x02),
+                    SockFilter::new(RETURN, 0, 0, 0),
+                    SockFilter::new(RETURN, 0, 0, u32::MAX),
+                ];
+                if let Err(error) = SockRef::from(socket).attach_filter(&filter) {
+                    tracing::debug!(%error, "new connections cannot be held back while the queue is emptied");
+                }
+            }
+            Self::Unix(_, path) => {
+                // Gone already where another worker was faster.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    /// What still arrives after [`Self::refuse_new`]; `None` once the queue stays empty.
+    pub async fn accept_last(&self) -> Option<Accepted> {
+        tokio::time::timeout(QUIET, self.accept()).await.ok()?.ok()
+    }
+}

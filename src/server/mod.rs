@@ -1,0 +1,7 @@
+//! The front: listeners, workers, connections, and the way out.
+
+pub mod connection;
+pub mod drain;
+pub mod listener;
+pub mod timed;
+pub mod worker;

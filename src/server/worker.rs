@@ -1,0 +1,197 @@
+//! Workers: one thread per core, each with its own runtime, accept queues and connections to upstreams and store.
+
+use super::{
+    connection,
+    listener::{Accepted, Bound, Listener},
+};
+use crate::{
+    gateway::Gateway,
+    http::peer::Peer,
+    tasks::{self, TaskTracker, Worker, Workers},
+};
+use std::{
+    io,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::{runtime, sync::oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// How often connections to upstreams are looked over for unused ones.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// How long accepting rests when the process has no file descriptor left.
+const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// The worker threads.
+#[derive(Debug)]
+pub struct Threads {
+    workers: Workers,
+    starts: Vec<oneshot::Sender<Start>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What a worker needs to serve.
+#[derive(Debug)]
+pub struct Start {
+    /// Its accept queues.
+    pub sockets: Vec<Bound>,
+    /// What all workers share.
+    pub shared: Shared,
+}
+
+/// What all workers share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The gateway.
+    pub gateway: Arc<Gateway>,
+    /// Open client connections, waited for by a drain.
+    pub connections: TaskTracker,
+    /// How many of them there are.
+    pub count: Arc<AtomicUsize>,
+    /// Cancelled when accepting must end and idle connections close.
+    pub drain: CancellationToken,
+    /// Cancelled when the workers must return.
+    pub stop: CancellationToken,
+}
+
+impl Threads {
+    /// Starts `count` threads; their runtimes run, but nothing is accepted before [`Self::serve`].
+    ///
+    /// # Errors
+    /// When a thread or its runtime cannot be had.
+    pub fn start(count: usize) -> io::Result<Self> {
+        let (mut runtimes, mut starts, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+        for index in 0..count {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            runtimes.push(runtime.handle().clone());
+            let (start, started) = oneshot::channel::<Start>();
+            starts.push(start);
+            let work = move || {
+                runtime.block_on(async move {
+                    if let Ok(start) = started.await {
+                        work(Worker(index), start).await;
+                    }
+                });
+            };
+            threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(work)?);
+        }
+        Ok(Self { workers: Workers::new(runtimes), starts, threads })
+    }
+
+    /// Their runtimes.
+    pub fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    /// Lets every worker serve its share of `sockets`: for each address one entry per worker.
+    pub fn serve(&mut self, sockets: Vec<Vec<Bound>>, shared: &Shared) {
+        let mut shares: Vec<Vec<Bound>> = self.starts.iter().map(|_| Vec::new()).collect();
+        for address in sockets {
+            for (share, socket) in shares.iter_mut().zip(address) {
+                share.push(socket);
+            }
+        }
+        for (start, sockets) in self.starts.drain(..).zip(shares) {
+            // A worker that is gone has told why.
+            let _ = start.send(Start { sockets, shared: shared.clone() });
+        }
+    }
+
+    /// Waits until all have returned.
+    pub fn join(self) {
+        drop(self.starts);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn work(worker: Worker, Start { sockets, shared }: Start) {
+    for socket in sockets {
+        match socket.listen() {
+            Ok(listener) => tasks::tracked(&shared.connections, accept(listener, worker, shared.clone())),
+            Err(error) => tracing::error!(%error, "a worker cannot watch its listening socket"),
+        }
+    }
+    let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            _ = housekeeping.tick() => shared.gateway.current().upstreams().close_unused(worker),
+        }
+    }
+}
+
+/// Accepts until the gateway drains, then empties the queue and closes it.
+async fn accept(listener: Listener, worker: Worker, shared: Shared) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shared.drain.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok(accepted) => begin(accepted, worker, &shared),
+            Err(error) if is_peers_fault(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "no connection can be accepted right now");
+                tokio::time::sleep(EXHAUSTED).await;
+            }
+        }
+    }
+    listener.refuse_new();
+    while let Some(accepted) = listener.accept_last().await {
+        begin(accepted, worker, &shared);
+    }
+}
+
+fn begin(accepted: Accepted, worker: Worker, shared: &Shared) {
+    let limits = shared.gateway.current().config().server.limits.clone();
+    let open = shared.count.fetch_add(1, Ordering::Relaxed);
+    let place = Place(shared.count.clone());
+    if open >= limits.connections {
+        tracing::warn!(connections = limits.connections, "a connection is turned away: too many are open");
+        return;
+    }
+    let (gateway, drain) = (shared.gateway.clone(), shared.drain.clone());
+    let peer = |address: Option<IpAddr>, local_port| Peer { address, local_port, https: false, worker };
+    match accepted {
+        Accepted::Tcp(stream, address) => {
+            // Best effort: without it answers are only slower.
+            let _ = stream.set_nodelay(true);
+            let local_port = stream.local_addr().ok().map(|local| local.port());
+            let peer = peer(Some(address.ip().to_canonical()), local_port);
+            tasks::tracked(&shared.connections, async move {
+                connection::serve(stream, peer, gateway, limits, drain).await;
+                drop(place);
+            });
+        }
+        Accepted::Unix(stream) => {
+            let peer = peer(None, None);
+            tasks::tracked(&shared.connections, async move {
+                connection::serve(stream, peer, gateway, limits, drain).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+/// An open connection's place among all, given back when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The peer gave up between its handshake and our accept.
+fn is_peers_fault(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
+}

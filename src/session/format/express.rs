@@ -1,0 +1,209 @@
+//! express-session with connect-redis: a signed cookie, a JSON record that the app itself keeps alive.
+
+use super::{Absence, Opened, SessionId, Value, json, same_site};
+use crate::{config::session, secret::Secret};
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use sha2::Sha256;
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use subtle::{Choice, ConstantTimeEq};
+
+/// The longest id that is asked for, in bytes.
+const ID_MAX: usize = 512;
+/// A SHA-256 in base64 without padding.
+const TAG_LEN: usize = 43;
+/// How long a record lives whose cookie has no `maxAge`: connect-redis' default.
+const TTL: Duration = Duration::from_secs(86_400);
+/// The record's member that belongs to express-session itself.
+const COOKIE: &str = "cookie";
+/// What `encodeURIComponent` leaves alone, besides letters and digits.
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'~')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')');
+
+/// Sessions of Express apps.
+pub(in crate::session) struct Express {
+    cookie: Arc<str>,
+    prefix: String,
+    /// One prepared key per secret, newest first.
+    keys: Vec<Hmac<Sha256>>,
+    own: Own,
+}
+
+/// The cookie of sessions that the gateway itself begins, as the app has it.
+pub(super) struct Own {
+    pub(super) path: String,
+    pub(super) domain: Option<String>,
+    pub(super) max_age: Option<Duration>,
+    pub(super) same_site: Option<session::SameSite>,
+}
+
+impl Express {
+    pub(super) fn compile(config: &session::Session, secrets: &[Secret], own: Own) -> Self {
+        let key =
+            |secret: &Secret| Hmac::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes keys of any length");
+        Self {
+            cookie: config.cookie.as_deref().unwrap_or("connect.sid").into(),
+            prefix: config.prefix.clone(),
+            keys: secrets.iter().map(key).collect(),
+            own,
+        }
+    }
+
+    pub(super) fn cookie_name(&self) -> &Arc<str> {
+        &self.cookie
+    }
+
+    /// Judges as the packages cookie 0.7, express-session 1.19 and cookie-signature 1.0 do; raw bytes beyond ASCII, which
+    /// no such app ever sent, are refused.
+    pub(super) fn verify(&self, value: &[u8]) -> Result<SessionId, Absence> {
+        let value = std::str::from_utf8(value).ok().filter(|value| value.is_ascii()).ok_or(Absence::Malformed)?;
+        let value = decode_component(unquote(value));
+        let signed = value.strip_prefix("s:").ok_or(Absence::Malformed)?;
+        let (id, tag) = signed.rsplit_once('.').ok_or(Absence::Malformed)?;
+        let printable = !id.bytes().any(|byte| byte.is_ascii_control());
+        if id.is_empty() || id.len() > ID_MAX || !printable {
+            return Err(Absence::Malformed);
+        }
+        // The signature is compared as the text it is: decoding it would accept other spellings.
+        let compare = |matched: Choice, key| matched | encode_tag(key, id).as_slice().ct_eq(tag.as_bytes());
+        let matched = self.keys.iter().fold(Choice::from(0), compare);
+        if bool::from(matched) { Ok(SessionId::new(id)) } else { Err(Absence::BadSignature) }
+    }
+
+    pub(super) fn sign(&self, id: &SessionId) -> String {
+        let id = id.expose();
+        let key = self.keys.first().expect("a configuration without a secret is refused");
+        let tag = encode_tag(key, id);
+        utf8_percent_encode(&format!("s:{id}.{}", String::from_utf8_lossy(&tag)), COMPONENT).to_string()
+    }
+
+    pub(super) fn key(&self, id: &SessionId) -> String {
+        [&self.prefix, id.expose()].concat()
+    }
+
+    pub(super) fn begin(&self, data: Value, https: bool, now: Duration) -> (Value, Duration) {
+        let mut record = vec![(COOKIE.into(), self.stored_cookie(https, now))];
+        if let Value::Map(entries) = data {
+            record.extend(entries.into_iter().filter(|(key, _)| &**key != COOKIE));
+        }
+        // Redis and the app count in whole seconds, rounded up.
+        let ttl = self.own.max_age.map_or(TTL, |max_age| Duration::from_millis(millis(max_age)));
+        (Value::Map(record), Duration::from_secs(ttl.as_millis().div_ceil(1000) as u64))
+    }
+
+    pub(super) fn attributes(&self, https: bool, begun: Option<Duration>) -> String {
+        let mut attributes = String::new();
+        if let Some(domain) = &self.own.domain {
+            attributes += &format!("; Domain={domain}");
+        }
+        attributes += &format!("; Path={}", self.own.path);
+        if let Some(expires) = begun.zip(self.own.max_age).and_then(|(begun, max_age)| timestamp(begun + max_age)) {
+            let text = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&expires);
+            attributes += &text.map(|text| format!("; Expires={text}")).unwrap_or_default();
+        }
+        attributes += "; HttpOnly";
+        attributes += if https { "; Secure" } else { "" };
+        attributes += same_site(self.own.same_site);
+        attributes
+    }
+
+    /// The member `cookie`: the app obeys it rather than its own options, so both limits are written or neither.
+    fn stored_cookie(&self, https: bool, now: Duration) -> Value {
+        let text = |text: &str| Value::Text(text.into());
+        let expires = self.own.max_age.and_then(|max_age| timestamp(now + max_age));
+        let limit = self.own.max_age.map_or(Value::Null, |max_age| Value::Integer(millis(max_age).to_string().into()));
+        let mut cookie = vec![
+            ("originalMaxAge".into(), limit),
+            ("expires".into(), expires.map_or(Value::Null, |expires| text(&format!("{expires:.3}")))),
+        ];
+        if https {
+            cookie.push(("secure".into(), Value::Bool(true)));
+        }
+        cookie.push(("httpOnly".into(), Value::Bool(true)));
+        if let Some(domain) = &self.own.domain {
+            cookie.push(("domain".into(), text(domain)));
+        }
+        cookie.push(("path".into(), text(&self.own.path)));
+        match self.own.same_site {
+            Some(session::SameSite::Lax) => cookie.push(("sameSite".into(), text("lax"))),
+            Some(session::SameSite::Strict) => cookie.push(("sameSite".into(), text("strict"))),
+            None => {}
+        }
+        Value::Map(cookie)
+    }
+}
+
+impl fmt::Debug for Express {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Express").field("cookie", &self.cookie).field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+/// Reads a record: `null` is no session to connect-redis, anything but an object is none that the app could use.
+pub(super) fn open(record: &[u8]) -> Result<Opened, Absence> {
+    match json::read(record) {
+        Ok(data @ Value::Map(_)) => Ok(Opened { data, ends: None }),
+        Ok(Value::Null) => Err(Absence::NotFound),
+        Ok(_) => Err(Absence::Unreadable("not an object")),
+        Err(json::Fault(why)) => Err(Absence::Unreadable(why)),
+    }
+}
+
+/// Changes everything but the member `cookie`.
+pub(super) fn rewrite<E>(record: &[u8], change: impl FnOnce(&mut Value) -> Result<(), E>) -> Result<Option<Value>, E> {
+    let Ok(Opened { data: Value::Map(entries), .. }) = open(record) else {
+        return Ok(None);
+    };
+    let (mut own, entries) = entries.into_iter().partition::<Vec<_>, _>(|(key, _)| &**key == COOKIE);
+    let mut data = Value::Map(entries);
+    change(&mut data)?;
+    if let Value::Map(entries) = data {
+        own.extend(entries.into_iter().filter(|(key, _)| &**key != COOKIE));
+    }
+    Ok(Some(Value::Map(own)))
+}
+
+fn unquote(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).unwrap_or(value)
+}
+
+/// `decodeURIComponent`; where that fails, the text as it came.
+fn decode_component(value: &str) -> Cow<'_, str> {
+    let hex = |digits: Option<&[u8]>| digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    let bytes = value.as_bytes();
+    let mut percents = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'%');
+    if !percents.all(|(at, _)| hex(bytes.get(at + 1..at + 3))) {
+        return value.into();
+    }
+    percent_decode_str(value).decode_utf8().unwrap_or(value.into())
+}
+
+fn encode_tag(key: &Hmac<Sha256>, id: &str) -> [u8; TAG_LEN] {
+    let mut mac = key.clone();
+    mac.update(id.as_bytes());
+    let mut tag = [0; TAG_LEN];
+    let written = STANDARD_NO_PAD.encode_slice(mac.finalize().into_bytes(), &mut tag);
+    written.expect("43 characters hold 32 bytes");
+    tag
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+fn timestamp(since_epoch: Duration) -> Option<Timestamp> {
+    Timestamp::from_millisecond(since_epoch.as_millis().try_into().ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests;

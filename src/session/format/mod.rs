@@ -1,0 +1,136 @@
+//! The formats, a file each with the same verbs.
+
+mod express;
+mod onedoor;
+
+use super::{
+    Absence,
+    id::SessionId,
+    value::{Value, json},
+};
+use crate::config::session;
+use bytes::Bytes;
+use std::{sync::Arc, time::Duration};
+
+pub(super) use express::Express;
+pub(super) use onedoor::Onedoor;
+
+/// Whose sessions: how a cookie names a record, and what a record means.
+#[derive(Debug)]
+pub(super) enum Format {
+    /// express-session with connect-redis.
+    Express(Express),
+    /// The gateway's own.
+    Onedoor(Onedoor),
+}
+
+/// A record as its format understands it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Opened {
+    /// The session's data, in which `user`, `roles` and the identity headers are looked up.
+    pub(super) data: Value,
+    /// When the session ends whatever happens, since the Unix epoch.
+    pub(super) ends: Option<Duration>,
+}
+
+impl Format {
+    pub(super) fn compile(config: &session::Session) -> Self {
+        match &config.format {
+            session::Format::Express { secrets, cookie_path, cookie_domain, cookie_max_age } => {
+                let own = express::Own {
+                    path: cookie_path.clone(),
+                    domain: cookie_domain.clone(),
+                    max_age: *cookie_max_age,
+                    same_site: config.same_site,
+                };
+                Self::Express(Express::compile(config, secrets, own))
+            }
+            session::Format::Onedoor { ttl, max_age } => Self::Onedoor(Onedoor::compile(config, *ttl, *max_age)),
+        }
+    }
+
+    /// The name of the cookie.
+    pub(super) fn cookie_name(&self, https: bool) -> &Arc<str> {
+        match self {
+            Self::Express(express) => express.cookie_name(),
+            Self::Onedoor(onedoor) => onedoor.cookie_name(https),
+        }
+    }
+
+    /// The id that a cookie's value proves. Asks no store.
+    pub(super) fn verify(&self, value: &[u8]) -> Result<SessionId, Absence> {
+        match self {
+            Self::Express(express) => express.verify(value),
+            Self::Onedoor(onedoor) => onedoor.verify(value),
+        }
+    }
+
+    /// The cookie's value that proves `id`.
+    pub(super) fn sign(&self, id: &SessionId) -> String {
+        match self {
+            Self::Express(express) => express.sign(id),
+            Self::Onedoor(_) => id.expose().to_owned(),
+        }
+    }
+
+    /// The store's key for an id.
+    pub(super) fn key(&self, id: &SessionId) -> String {
+        match self {
+            Self::Express(express) => express.key(id),
+            Self::Onedoor(onedoor) => onedoor.key(id),
+        }
+    }
+
+    /// Reads a record at a time since the Unix epoch.
+    pub(super) fn open(&self, record: &[u8], now: Duration) -> Result<Opened, Absence> {
+        match self {
+            Self::Express(_) => express::open(record),
+            Self::Onedoor(onedoor) => onedoor.open(record, now),
+        }
+    }
+
+    /// What a new session's record holds, and how long it lives.
+    pub(super) fn begin(&self, data: Value, https: bool, now: Duration) -> (Value, Duration) {
+        match self {
+            Self::Express(express) => express.begin(data, https, now),
+            Self::Onedoor(onedoor) => onedoor.begin(data, now),
+        }
+    }
+
+    /// The new bytes of a record whose data `change` has changed. `None` = the session has ended, or cannot be read.
+    pub(super) fn rewrite<E>(
+        &self,
+        record: &[u8],
+        now: Duration,
+        change: impl FnOnce(&mut Value) -> Result<(), E>,
+    ) -> Result<Option<Value>, E> {
+        match self {
+            Self::Express(_) => express::rewrite(record, change),
+            Self::Onedoor(onedoor) => onedoor.rewrite(record, now, change),
+        }
+    }
+
+    /// The attributes of a cookie that the gateway sets, each begun with `; `. With the time at which the session begins
+    /// (since the Unix epoch) they hold its expiry, if it has one.
+    pub(super) fn attributes(&self, https: bool, begins: Option<Duration>) -> String {
+        match self {
+            Self::Express(express) => express.attributes(https, begins),
+            Self::Onedoor(onedoor) => onedoor.attributes(https),
+        }
+    }
+}
+
+/// The record as bytes, or why a reader would refuse it.
+pub(super) fn seal(record: &Value) -> Result<Bytes, json::Fault> {
+    let text = json::write(record);
+    json::read(text.as_bytes())?;
+    Ok(text.into())
+}
+
+fn same_site(same_site: Option<session::SameSite>) -> &'static str {
+    match same_site {
+        None => "",
+        Some(session::SameSite::Lax) => "; SameSite=Lax",
+        Some(session::SameSite::Strict) => "; SameSite=Strict",
+    }
+}

@@ -1,0 +1,236 @@
+//! Managed sessions: the commands that an upstream with `session_authority` sends in its response's header.
+
+use super::{
+    Sessions, format,
+    id::SessionId,
+    store::{NotUpdated, Outage, Updated},
+    value::{Value, json, patch},
+};
+use crate::{clock, tasks::Worker};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::fmt;
+
+/// The longest command, in bytes.
+const COMMAND_MAX: usize = 16 * 1024;
+/// The bytes of randomness in an id.
+const ID_BYTES: usize = 32;
+
+/// The names of the commands, in the order in which they are obeyed.
+const NAMES: [&str; 4] = ["session-logout", "session-login", "session-update", "session-increment"];
+
+/// What an upstream wants done with the session; obeyed by [`Sessions::obey`].
+#[derive(Debug, Default, PartialEq)]
+pub struct Commands {
+    logout: bool,
+    login: Option<Value>,
+    update: Option<Value>,
+    increment: Option<Value>,
+}
+
+/// A command that cannot be obeyed: the upstream is to blame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommandFault {
+    /// The command's header field, in lower case.
+    pub header: &'static str,
+    /// What is wrong with it. Quotes nothing of its value.
+    pub why: &'static str,
+}
+
+/// Why commands were not obeyed, or not all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disobedience {
+    /// The store could not answer.
+    Outage(Outage),
+    /// A command cannot be obeyed.
+    Fault(CommandFault),
+}
+
+impl Commands {
+    /// Takes the commands out of a response's header, in every spelling. `None` = there are none.
+    pub fn take(headers: &mut HeaderMap) -> Result<Option<Self>, CommandFault> {
+        let taken = remove(headers);
+        if taken.is_empty() {
+            return Ok(None);
+        }
+        let mut commands = Self::default();
+        let mut seen = [false; NAMES.len()];
+        for (index, spelled, value) in taken {
+            let fault = |why| CommandFault { header: NAMES[index], why };
+            if spelled != NAMES[index] {
+                return Err(fault("the name is spelled with an underscore or a dot"));
+            }
+            if std::mem::replace(&mut seen[index], true) {
+                return Err(fault("sent more than once"));
+            }
+            match index {
+                0 if value == "this" => commands.logout = true,
+                0 => return Err(fault("not \"this\"")),
+                1 => commands.login = Some(parse(&value).map_err(fault)?),
+                2 => commands.update = Some(parse(&value).map_err(fault)?),
+                _ => {
+                    let delta = parse(&value).map_err(fault)?;
+                    let delta = Some(delta).filter(patch::is_delta).ok_or(fault("a member is not a number"))?;
+                    commands.increment = Some(delta);
+                }
+            }
+        }
+        Ok(Some(commands))
+    }
+
+    /// Takes the commands of an upstream that nobody obeys out of its response's header; `true` = there were some.
+    pub fn discard(headers: &mut HeaderMap) -> bool {
+        !remove(headers).is_empty()
+    }
+
+    /// Changes a session's data as Update and Increment say.
+    fn change(&self, data: &mut Value) -> Result<(), CommandFault> {
+        if let Some(update) = &self.update {
+            patch::merge(data, update);
+        }
+        let Some(increment) = &self.increment else { return Ok(()) };
+        patch::add(data, increment).map_err(|patch::Fault(why)| CommandFault { header: NAMES[3], why })
+    }
+
+    /// The command that a record which cannot be written is blamed on.
+    fn writer(&self) -> &'static str {
+        match self {
+            Self { login: Some(_), .. } => NAMES[1],
+            Self { update: Some(_), .. } => NAMES[2],
+            _ => NAMES[3],
+        }
+    }
+}
+
+impl Sessions {
+    /// Obeys in the order Logout, Login, Update, Increment and returns the `Set-Cookie` lines that the client needs.
+    ///
+    /// `presented` is the id whose record the request's cookie names. A record is never brought back: where it is gone, a
+    /// new anonymous session begins. After an error the response must not reach the client.
+    pub async fn obey(
+        &self,
+        commands: &Commands,
+        presented: Option<&SessionId>,
+        https: bool,
+        worker: Worker,
+    ) -> Result<Vec<HeaderValue>, Disobedience> {
+        let begins_anew = commands.logout || commands.login.is_some();
+        let changes = commands.update.is_some() || commands.increment.is_some();
+        if let Some(id) = presented.filter(|_| !begins_anew && changes)
+            && self.change(commands, id, worker).await? == Updated::Done
+        {
+            return Ok(Vec::new());
+        }
+        // The new record is made before the old one is deleted, so that a command that cannot be obeyed ends no session.
+        let new = if commands.login.is_some() || changes { Some(self.draft(commands, https)?) } else { None };
+        if let Some(id) = presented.filter(|_| begins_anew) {
+            self.store.delete(worker, &self.format.key(id)).await.map_err(Disobedience::Outage)?;
+        }
+        match new {
+            Some(draft) => Ok(vec![self.begin(draft, https, worker).await?]),
+            None if commands.logout => Ok(vec![self.cleared(https)?]),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn change(&self, commands: &Commands, id: &SessionId, worker: Worker) -> Result<Updated, Disobedience> {
+        let change = |record: &[u8]| {
+            let rewritten = self.format.rewrite(record, clock::since_epoch(), |data| commands.change(data))?;
+            rewritten.map(|record| seal(commands, &record)).transpose()
+        };
+        self.store.update(worker, &self.format.key(id), change).await.map_err(|cause| match cause {
+            NotUpdated::Outage(outage) => Disobedience::Outage(outage),
+            NotUpdated::Refused(fault) => Disobedience::Fault(fault),
+        })
+    }
+
+    /// A new session's record, and how long it lives.
+    fn draft(&self, commands: &Commands, https: bool) -> Result<(Bytes, std::time::Duration), Disobedience> {
+        let mut data = commands.login.clone().unwrap_or(Value::Map(Vec::new()));
+        commands.change(&mut data).map_err(Disobedience::Fault)?;
+        let (record, ttl) = self.format.begin(data, https, clock::since_epoch());
+        Ok((seal(commands, &record).map_err(Disobedience::Fault)?, ttl))
+    }
+
+    /// Creates a record under a fresh id; returns the cookie that names it.
+    async fn begin(
+        &self,
+        (record, ttl): (Bytes, std::time::Duration),
+        https: bool,
+        worker: Worker,
+    ) -> Result<HeaderValue, Disobedience> {
+        let outage = |cause: &str| Disobedience::Outage(Outage(cause.to_owned()));
+        let mut random = [0; ID_BYTES];
+        getrandom::fill(&mut random).map_err(|_| outage("the system has no random bytes"))?;
+        let id = SessionId::new(URL_SAFE_NO_PAD.encode(random));
+        let created = self.store.create(worker, &self.format.key(&id), record, ttl).await;
+        if !created.map_err(Disobedience::Outage)? {
+            return Err(outage("a fresh id is taken"));
+        }
+        let attributes = self.format.attributes(https, Some(clock::since_epoch()));
+        self.set_cookie(https, &self.format.sign(&id), &attributes)
+    }
+
+    fn cleared(&self, https: bool) -> Result<HeaderValue, Disobedience> {
+        let attributes = self.format.attributes(https, None);
+        self.set_cookie(https, "", &format!("{attributes}; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0"))
+    }
+
+    fn set_cookie(&self, https: bool, value: &str, attributes: &str) -> Result<HeaderValue, Disobedience> {
+        let line = format!("{}={value}{attributes}", self.format.cookie_name(https));
+        let why = "the cookie's name, path or domain cannot be sent";
+        HeaderValue::try_from(line).map_err(|_| Disobedience::Fault(CommandFault { header: "set-cookie", why }))
+    }
+}
+
+impl fmt::Display for CommandFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.header, self.why)
+    }
+}
+
+/// Removes all commands and returns them with their place in [`NAMES`] and the name as it was spelled.
+fn remove(headers: &mut HeaderMap) -> Vec<(usize, HeaderName, HeaderValue)> {
+    // Most responses carry none, and are left after one comparison a field.
+    if !headers.keys().any(|name| command(name).is_some()) {
+        return Vec::new();
+    }
+    let named = headers.iter().filter_map(|(name, value)| Some((command(name)?, name.clone(), value.clone())));
+    let taken: Vec<_> = named.collect();
+    for (_, name, _) in &taken {
+        headers.remove(name);
+    }
+    taken
+}
+
+/// Which command a field's name means, in any spelling.
+fn command(name: &HeaderName) -> Option<usize> {
+    let name = name.as_str();
+    if !name.starts_with("session") {
+        return None;
+    }
+    let fold = |byte| if matches!(byte, b'_' | b'.') { b'-' } else { byte };
+    NAMES.iter().position(|known| name.bytes().map(fold).eq(known.bytes()))
+}
+
+fn parse(value: &HeaderValue) -> Result<Value, &'static str> {
+    if value.len() > COMMAND_MAX {
+        return Err("longer than 16 KiB");
+    }
+    if !value.as_bytes().is_ascii() {
+        return Err("not ASCII: write other characters as \\u escapes");
+    }
+    match json::read(value.as_bytes()) {
+        Ok(object @ Value::Map(_)) => Ok(object),
+        Ok(_) => Err("not a JSON object"),
+        Err(json::Fault(_)) => Err("not JSON"),
+    }
+}
+
+fn seal(commands: &Commands, record: &Value) -> Result<Bytes, CommandFault> {
+    format::seal(record).map_err(|json::Fault(why)| CommandFault { header: commands.writer(), why })
+}
+
+#[cfg(test)]
+mod tests;

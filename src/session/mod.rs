@@ -1,0 +1,324 @@
+//! Sessions: from a Cookie header to who is calling, and, for managed sessions, from commands to records.
+
+pub mod format;
+pub mod id;
+pub mod managed;
+pub mod store;
+pub mod value;
+
+use crate::{
+    clock,
+    config::{self, path::RecordPath},
+    http::cookie_header::{self, Pair},
+    tasks::Worker,
+};
+use format::{Format, Opened};
+use http::HeaderMap;
+use id::SessionId;
+use std::sync::Arc;
+use store::{Outage, Record, Store};
+use value::Value;
+
+/// The most cookies of one request that the store is asked about.
+const LOOKUPS_MAX: usize = 8;
+
+/// One configured `[session]`, ready to judge cookies.
+#[derive(Debug)]
+pub struct Sessions {
+    name: Arc<str>,
+    format: Format,
+    user: Vec<RecordPath>,
+    roles: Option<RecordPath>,
+    forwards_cookie: bool,
+    store: Store,
+}
+
+/// A session that is valid and has a user.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// The name of its `[session]`.
+    pub name: Arc<str>,
+    /// Its id.
+    pub id: SessionId,
+    /// The user's id as text.
+    pub user: String,
+    /// The user's roles.
+    pub roles: Vec<String>,
+    /// The whole record.
+    pub record: Value,
+}
+
+/// What is known about the caller.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The rule does not ask.
+    NotAsked,
+    /// A valid session with a user.
+    Known(Box<Session>),
+    /// No valid session, and why.
+    Absent(Absence),
+    /// The store could not be asked.
+    Unknown(Outage),
+}
+
+/// Why there is no valid session; for log, metrics and `explain`, never for the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Absence {
+    /// No cookie of the session's name.
+    NoCookie,
+    /// The cookie does not have the format's shape.
+    Malformed,
+    /// No secret verifies the signature.
+    BadSignature,
+    /// The store holds no such record.
+    NotFound,
+    /// The record is older than `max_age`.
+    Expired,
+    /// The record names no user.
+    Anonymous,
+    /// The record cannot be read.
+    Unreadable(&'static str),
+}
+
+impl std::fmt::Display for Absence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoCookie => f.write_str("no cookie"),
+            Self::Malformed => f.write_str("the cookie does not have the format's shape"),
+            Self::BadSignature => f.write_str("bad signature: no secret verifies the cookie"),
+            Self::NotFound => f.write_str("not in the store: expired, logged out or never there"),
+            Self::Expired => f.write_str("older than max_age"),
+            Self::Anonymous => f.write_str("anonymous: the record names no user"),
+            Self::Unreadable(why) => write!(f, "unreadable record: {why}"),
+        }
+    }
+}
+
+/// How the Cookie header must change before it is forwarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieEdit {
+    /// Of cookies of this name …
+    pub name: Arc<str>,
+    /// … only the pair at this position (counted over all pairs of all Cookie lines) stays, or none.
+    pub keep: Option<usize>,
+}
+
+/// The answer of [`Sessions::identify`].
+#[derive(Debug)]
+pub struct Identified {
+    /// Who is calling.
+    pub verdict: Verdict,
+    /// The id of the record that was found, if any, even if it has no user: what `Session-Update` changes.
+    pub presented: Option<SessionId>,
+    /// The change to the Cookie header, if one is needed.
+    pub edit: Option<CookieEdit>,
+}
+
+/// What one cookie turned out to be.
+enum Finding {
+    Valid(Box<Session>),
+    /// No session with a user; the id is that of a record which can be read.
+    Absent(Absence, Option<SessionId>),
+}
+
+/// What the cookies of a request have shown so far.
+#[derive(Default)]
+struct Search {
+    cookies: usize,
+    lookups: usize,
+    known: Option<(usize, Box<Session>)>,
+    anonymous: Option<(usize, SessionId)>,
+    absence: Option<Absence>,
+    ended: bool,
+}
+
+impl Sessions {
+    /// Prepares a `[session]`; `store` holds its records.
+    pub fn compile(config: &config::session::Session, store: Store) -> Self {
+        Self {
+            name: config.name.as_str().into(),
+            format: Format::compile(config),
+            user: config.user.clone(),
+            roles: config.roles.clone(),
+            forwards_cookie: config.forward_cookie,
+            store,
+        }
+    }
+
+    /// The name that upstreams, rules and logs know it by.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Judges the cookies of a request: the first that holds a valid session with a user counts. Of cookies that may name a
+    /// record only the first eight are looked up; one that does not verify never reaches the store.
+    pub async fn identify(&self, headers: &HeaderMap, https: bool, worker: Worker) -> Identified {
+        let mut search = Search::default();
+        let mut outage = None;
+        for pair in self.pairs(headers, https) {
+            search.cookies += 1;
+            if search.known.is_some() || outage.is_some() {
+                continue;
+            }
+            let id = match self.format.verify(pair.value) {
+                Ok(id) if search.lookups < LOOKUPS_MAX => id,
+                Ok(_) => continue,
+                Err(absence) => {
+                    search.note(absence);
+                    continue;
+                }
+            };
+            search.lookups += 1;
+            match self.look_up(id, worker).await {
+                Ok(finding) => search.found(pair.position, finding),
+                Err(cause) => outage = Some(cause),
+            }
+        }
+        let edit = self.edit(&search, https);
+        let presented = search.known.as_ref().map(|(_, session)| session.id.clone());
+        let presented = presented.or(search.anonymous.map(|(_, id)| id));
+        let verdict = match (search.known, outage) {
+            (Some((_, session)), _) => Verdict::Known(session),
+            (None, Some(outage)) => Verdict::Unknown(outage),
+            (None, None) => Verdict::Absent(search.absence.unwrap_or(Absence::NoCookie)),
+        };
+        Identified { verdict, presented, edit }
+    }
+
+    /// The id that the request's cookies prove, if they prove one; whether it has a record is not asked.
+    pub fn presented_unchecked(&self, headers: &HeaderMap, https: bool) -> Option<SessionId> {
+        self.pairs(headers, https).find_map(|pair| self.format.verify(pair.value).ok())
+    }
+
+    /// The change to the Cookie header on rules that do not look at sessions.
+    pub fn strip_edit(&self, headers: &HeaderMap, https: bool) -> Option<CookieEdit> {
+        let is_due = !self.forwards_cookie && self.pairs(headers, https).next().is_some();
+        is_due.then(|| self.keeping(None, https))
+    }
+
+    /// Whether cookies of this name belong to these sessions, over https or over http.
+    pub fn owns_cookie(&self, name: &[u8]) -> bool {
+        [true, false].into_iter().any(|https| self.format.cookie_name(https).as_bytes() == name)
+    }
+
+    /// Whether the gateway alone may set their cookie.
+    pub fn are_the_gateways_own(&self) -> bool {
+        matches!(self.format, Format::Onedoor(_))
+    }
+
+    /// The id that a cookie's value proves: a good signature, or the right form where nothing is signed.
+    pub fn verify(&self, value: &[u8]) -> Option<SessionId> {
+        self.format.verify(value).ok()
+    }
+
+    fn pairs<'a>(&'a self, headers: &'a HeaderMap, https: bool) -> impl Iterator<Item = Pair<'a>> {
+        let name = self.format.cookie_name(https).as_bytes();
+        cookie_header::pairs(headers).filter(move |pair| pair.name == name)
+    }
+
+    async fn look_up(&self, id: SessionId, worker: Worker) -> Result<Finding, Outage> {
+        let key = self.format.key(&id);
+        let (record, remaining) = match self.format {
+            Format::Express(_) => (self.store.read(worker, &key).await?, None),
+            Format::Onedoor(_) => self.store.read_with_remaining(worker, &key).await?,
+        };
+        let bytes = match record {
+            Record::Present(bytes) => bytes,
+            Record::Absent => return Ok(Finding::Absent(Absence::NotFound, None)),
+            Record::Unreadable(why) => return Ok(Finding::Absent(Absence::Unreadable(why), None)),
+        };
+        let now = clock::since_epoch();
+        let Opened { data, ends } = match self.format.open(&bytes, now) {
+            Ok(opened) => opened,
+            Err(absence) => return Ok(Finding::Absent(absence, None)),
+        };
+        if let (Format::Onedoor(onedoor), Some(ends)) = (&self.format, ends)
+            && let Some(ttl) = onedoor.renewal(ends, remaining, now)
+        {
+            // The session is valid whether or not the store takes the renewal; the next request tries again.
+            let _ = self.store.renew(worker, &key, ttl).await;
+        }
+        let Some(user) = self.user.iter().find_map(|path| data.at(path).and_then(user_id)) else {
+            return Ok(Finding::Absent(Absence::Anonymous, Some(id)));
+        };
+        let roles = self.roles.as_ref().and_then(|path| data.at(path)).map(roles).unwrap_or_default();
+        Ok(Finding::Valid(Box::new(Session { name: self.name.clone(), id, user, roles, record: data })))
+    }
+
+    /// Gateway and app must never see different users, and what the gateway itself ended must not look alive to the app.
+    fn edit(&self, search: &Search, https: bool) -> Option<CookieEdit> {
+        if search.cookies == 0 {
+            return None;
+        }
+        if !self.forwards_cookie {
+            return Some(self.keeping(None, https));
+        }
+        match &search.known {
+            Some((position, _)) => (search.cookies > 1).then(|| self.keeping(Some(*position), https)),
+            None if search.ended => Some(self.keeping(search.anonymous.as_ref().map(|(position, _)| *position), https)),
+            None => None,
+        }
+    }
+
+    fn keeping(&self, keep: Option<usize>, https: bool) -> CookieEdit {
+        CookieEdit { name: self.format.cookie_name(https).clone(), keep }
+    }
+}
+
+impl Search {
+    fn found(&mut self, position: usize, finding: Finding) {
+        match finding {
+            Finding::Valid(session) => self.known = Some((position, session)),
+            Finding::Absent(absence, id) => {
+                self.ended |= absence == Absence::Expired;
+                self.anonymous = self.anonymous.take().or(id.map(|id| (position, id)));
+                self.note(absence);
+            }
+        }
+    }
+
+    /// Of several causes the one that came closest to a session is told.
+    fn note(&mut self, absence: Absence) {
+        if self.absence.as_ref().is_none_or(|known| known.closeness() < absence.closeness()) {
+            self.absence = Some(absence);
+        }
+    }
+}
+
+impl Absence {
+    fn closeness(&self) -> u8 {
+        match self {
+            Self::NoCookie => 0,
+            Self::Malformed => 1,
+            Self::BadSignature => 2,
+            Self::NotFound => 3,
+            Self::Unreadable(_) => 4,
+            Self::Expired => 5,
+            Self::Anonymous => 6,
+        }
+    }
+}
+
+/// A user's id is text that is not empty, or a whole number.
+fn user_id(value: &Value) -> Option<String> {
+    match value {
+        Value::Text(text) if !text.is_empty() => Some(text.to_string()),
+        Value::Integer(text) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+/// Roles are text or a list of text; any other shape is no role.
+fn roles(value: &Value) -> Vec<String> {
+    let text = |value: &Value| match value {
+        Value::Text(text) => Some(text.to_string()),
+        _ => None,
+    };
+    match value {
+        Value::List(items) => items.iter().map(text).collect::<Option<_>>().unwrap_or_default(),
+        single => text(single).into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

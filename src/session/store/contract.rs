@@ -1,0 +1,176 @@
+//! What every store must do, run on each of them.
+
+use super::*;
+use crate::redis::server::Server;
+use std::convert::Infallible;
+
+const W: Worker = Worker(0);
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn memory() -> Store {
+    Store(Kind::Memory(Arc::default()))
+}
+
+fn redis(server: &Server) -> Store {
+    let store = store::Store {
+        url: store::Url::Redis(server.config()),
+        namespace: "onedoor:".to_owned(),
+        connections: None,
+        timeout: Duration::from_secs(2),
+    };
+    Store::compile(&store, &Workers::current())
+}
+
+/// Runs a promise on both stores.
+async fn on_each(promise: impl AsyncFn(Store)) {
+    promise(memory()).await;
+    let server = Server::start(&[]);
+    promise(redis(&server)).await;
+}
+
+fn replace(new: &'static str) -> impl FnMut(&[u8]) -> Result<Option<Bytes>, Infallible> {
+    move |_| Ok(Some(new.into()))
+}
+
+#[tokio::test]
+async fn a_created_record_is_read_with_its_time_left_until_deleted() {
+    on_each(async |store| {
+        assert_eq!(store.read(W, "k").await, Ok(Record::Absent));
+        assert_eq!(store.create(W, "k", "v\0\u{ff}".into(), MINUTE).await, Ok(true));
+        assert_eq!(store.read(W, "k").await, Ok(Record::Present("v\0\u{ff}".into())));
+        let (record, remaining) = store.read_with_remaining(W, "k").await.unwrap();
+        assert_eq!(record, Record::Present("v\0\u{ff}".into()));
+        assert!(remaining.is_some_and(|left| left <= MINUTE && left > MINUTE / 2));
+        assert_eq!(store.delete(W, "k").await, Ok(true));
+        assert_eq!(store.delete(W, "k").await, Ok(false));
+        assert_eq!(store.read(W, "k").await, Ok(Record::Absent));
+        assert_eq!(store.read_with_remaining(W, "k").await.unwrap().0, Record::Absent);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_taken_is_not_created_again() {
+    on_each(async |store| {
+        assert_eq!(store.create(W, "k", "one".into(), MINUTE).await, Ok(true));
+        assert_eq!(store.create(W, "k", "two".into(), MINUTE).await, Ok(false));
+        assert_eq!(store.read(W, "k").await, Ok(Record::Present("one".into())));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_expired_record_is_not_there() {
+    on_each(async |store| {
+        store.create(W, "k", "v".into(), Duration::from_millis(40)).await.unwrap();
+        let begun = clock::now();
+        while store.read(W, "k").await != Ok(Record::Absent) {
+            assert!(begun.elapsed() < Duration::from_secs(5));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(store.renew(W, "k", MINUTE).await, Ok(false));
+        assert_eq!(store.update(W, "k", replace("new")).await, Ok(Updated::Gone));
+        assert_eq!(store.read(W, "k").await, Ok(Record::Absent));
+        assert_eq!(store.create(W, "k", "w".into(), MINUTE).await, Ok(true));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn renewing_moves_the_end_and_never_makes_a_record() {
+    on_each(async |store| {
+        assert_eq!(store.renew(W, "k", MINUTE).await, Ok(false));
+        store.create(W, "k", "v".into(), MINUTE).await.unwrap();
+        assert_eq!(store.renew(W, "k", MINUTE * 3).await, Ok(true));
+        let (_, remaining) = store.read_with_remaining(W, "k").await.unwrap();
+        assert!(remaining.is_some_and(|left| left > MINUTE * 2));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_update_keeps_the_time_left_and_never_makes_a_record() {
+    on_each(async |store| {
+        assert_eq!(store.update(W, "k", replace("new")).await, Ok(Updated::Gone));
+        assert_eq!(store.read(W, "k").await, Ok(Record::Absent));
+        store.create(W, "k", "old".into(), MINUTE).await.unwrap();
+        assert_eq!(store.update(W, "k", replace("new")).await, Ok(Updated::Done));
+        let (record, remaining) = store.read_with_remaining(W, "k").await.unwrap();
+        assert_eq!(record, Record::Present("new".into()));
+        assert!(remaining.is_some_and(|left| left <= MINUTE && left > MINUTE / 2));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refused_change_changes_nothing() {
+    on_each(async |store| {
+        store.create(W, "k", "old".into(), MINUTE).await.unwrap();
+        assert_eq!(store.update(W, "k", |_| Err("no")).await, Err(NotUpdated::Refused("no")));
+        assert_eq!(store.update(W, "k", |_| Ok::<_, Infallible>(None)).await, Ok(Updated::Gone));
+        assert_eq!(store.read(W, "k").await, Ok(Record::Present("old".into())));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn parallel_updates_lose_nothing() {
+    on_each(async |store| {
+        store.create(W, "k", "0".into(), MINUTE).await.unwrap();
+        let mut updates = tokio::task::JoinSet::new();
+        for _ in 0..100 {
+            let store = store.clone();
+            updates.spawn(async move {
+                let add_one = |bytes: &[u8]| {
+                    let count: u32 = std::str::from_utf8(bytes).unwrap().parse().unwrap();
+                    Ok::<_, Infallible>(Some((count + 1).to_string().into()))
+                };
+                assert_eq!(store.update(W, "k", add_one).await, Ok(Updated::Done));
+            });
+        }
+        updates.join_all().await;
+        assert_eq!(store.read(W, "k").await, Ok(Record::Present("100".into())));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_record_that_ends_during_an_update_stays_ended() {
+    let server = Server::start(&[]);
+    let store = redis(&server);
+    store.create(W, "k", "old".into(), MINUTE).await.unwrap();
+    let change = |_: &[u8]| {
+        server.cli(&["del", "k"]);
+        Ok::<_, Infallible>(Some("new".into()))
+    };
+    assert_eq!(store.update(W, "k", change).await, Ok(Updated::Gone));
+    assert_eq!(server.cli(&["exists", "k"]), "0");
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_record_is_unreadable_and_no_outage() {
+    let server = Server::start(&[]);
+    let store = redis(&server);
+    server.cli(&["rpush", "list", "x"]);
+    server.cli(&["setrange", "long", "1048576", "x"]);
+    server.cli(&["set", "empty", ""]);
+    for key in ["list", "long"] {
+        assert!(matches!(store.read(W, key).await, Ok(Record::Unreadable(_))), "{key}");
+        assert!(matches!(store.read_with_remaining(W, key).await, Ok((Record::Unreadable(_), _))), "{key}");
+        assert_eq!(store.update(W, key, replace("new")).await, Ok(Updated::Gone), "{key}");
+    }
+    assert_eq!(store.read(W, "empty").await, Ok(Record::Absent));
+    assert_eq!(server.cli(&["type", "list"]), "list");
+    assert!(!store.degraded());
+}
+
+#[tokio::test]
+async fn a_store_that_is_missing_is_degraded_and_an_outage() {
+    let mut server = Server::start(&[]);
+    server.kill();
+    let store = redis(&server);
+    assert!(store.degraded());
+    assert!(store.read(W, "k").await.is_err());
+    assert!(matches!(store.update(W, "k", replace("new")).await, Err(NotUpdated::Outage(_))));
+    assert!(!memory().degraded());
+}

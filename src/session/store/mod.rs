@@ -1,0 +1,180 @@
+//! Where records live: Redis, or this process's memory.
+
+mod memory;
+
+use crate::{
+    clock,
+    config::store,
+    redis::{Failure, Redis, Swap},
+    tasks::{Worker, Workers},
+};
+use bytes::Bytes;
+use memory::Memory;
+use std::{fmt, sync::Arc, time::Duration};
+
+/// The longest record that is read or written, in bytes.
+pub const RECORD_MAX: usize = super::value::json::BYTES_MAX;
+
+/// A store of records: bytes under keys, each with a time to live. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Redis { redis: Arc<Redis>, timeout: Duration },
+    Memory(Arc<Memory>),
+}
+
+/// The store could not answer; the text is for the log and holds neither keys nor values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outage(pub String);
+
+/// What a key holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// Nothing.
+    Absent,
+    /// Something that cannot be a record, and why.
+    Unreadable(&'static str),
+    /// A record.
+    Present(Bytes),
+}
+
+/// What became of [`Store::update`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Updated {
+    /// The record was replaced; its time to live stayed.
+    Done,
+    /// There is no record to update, and none was made.
+    Gone,
+}
+
+/// Why [`Store::update`] changed nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotUpdated<E> {
+    /// The store could not answer.
+    Outage(Outage),
+    /// The change itself was refused.
+    Refused(E),
+}
+
+impl Store {
+    /// Makes the store that `[store]` names. A Redis server is connected to in the background, by each worker for itself;
+    /// one that is missing is an [`Outage`] for whoever asks, until it is there.
+    pub fn compile(store: &store::Store, workers: &Workers) -> Self {
+        match &store.url {
+            store::Url::Memory => Self(Kind::Memory(Arc::default())),
+            store::Url::Redis(server) => {
+                let redis = Arc::new(Redis::connect(server, store.connections, store.timeout, workers));
+                Self(Kind::Redis { redis, timeout: store.timeout })
+            }
+        }
+    }
+
+    /// Whether the store is, at least in part, known to be out of reach. Asks nobody.
+    pub fn degraded(&self) -> bool {
+        matches!(&self.0, Kind::Redis { redis, .. } if redis.degraded())
+    }
+
+    /// Reads a record.
+    pub async fn read(&self, worker: Worker, key: &str) -> Result<Record, Outage> {
+        match &self.0 {
+            Kind::Redis { redis, .. } => judge(redis.read(worker, key, RECORD_MAX + 1).await),
+            Kind::Memory(memory) => Ok(memory.read(key).map_or(Record::Absent, |(value, _)| Record::Present(value))),
+        }
+    }
+
+    /// Reads a record together with the time it has left; `None` = it does not expire.
+    pub async fn read_with_remaining(&self, worker: Worker, key: &str) -> Result<(Record, Option<Duration>), Outage> {
+        match &self.0 {
+            Kind::Redis { redis, .. } => match redis.read_with_remaining(worker, key, RECORD_MAX + 1).await {
+                Ok((value, remaining)) => Ok((judge(Ok(value))?, remaining)),
+                Err(failure) => Ok((judge(Err(failure))?, None)),
+            },
+            Kind::Memory(memory) => Ok(match memory.read(key) {
+                Some((value, remaining)) => (Record::Present(value), Some(remaining)),
+                None => (Record::Absent, None),
+            }),
+        }
+    }
+
+    /// Creates a record that lives for `ttl`; `false` if the key is taken.
+    pub async fn create(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<bool, Outage> {
+        match &self.0 {
+            Kind::Redis { redis, .. } => redis.create(worker, key, value, ttl).await.map_err(outage),
+            Kind::Memory(memory) => memory.create(key, value, ttl),
+        }
+    }
+
+    /// Deletes a record; `false` if there was none.
+    pub async fn delete(&self, worker: Worker, key: &str) -> Result<bool, Outage> {
+        match &self.0 {
+            Kind::Redis { redis, .. } => redis.delete(worker, key).await.map_err(outage),
+            Kind::Memory(memory) => Ok(memory.delete(key)),
+        }
+    }
+
+    /// Lets a record live for `ttl` from now; `false` if there is none, and none is made.
+    pub async fn renew(&self, worker: Worker, key: &str, ttl: Duration) -> Result<bool, Outage> {
+        match &self.0 {
+            Kind::Redis { redis, .. } => redis.renew(worker, key, ttl).await.map_err(outage),
+            Kind::Memory(memory) => Ok(memory.renew(key, ttl)),
+        }
+    }
+
+    /// Changes a record atomically: `change` sees the current bytes and gives the new ones, or `None` where it takes the
+    /// record for gone. It may be called several times. A record that ends meanwhile stays ended.
+    pub async fn update<E>(
+        &self,
+        worker: Worker,
+        key: &str,
+        mut change: impl FnMut(&[u8]) -> Result<Option<Bytes>, E>,
+    ) -> Result<Updated, NotUpdated<E>> {
+        let (redis, timeout) = match &self.0 {
+            Kind::Redis { redis, timeout } => (redis, *timeout),
+            Kind::Memory(memory) => return memory.update(key, change).map_err(NotUpdated::Refused),
+        };
+        let begun = clock::now();
+        while begun.elapsed() < timeout {
+            let Record::Present(current) = self.read(worker, key).await.map_err(NotUpdated::Outage)? else {
+                return Ok(Updated::Gone);
+            };
+            let Some(new) = change(&current).map_err(NotUpdated::Refused)? else {
+                return Ok(Updated::Gone);
+            };
+            match redis.swap(worker, key, current, new).await {
+                Ok(Swap::Done) => return Ok(Updated::Done),
+                Ok(Swap::Gone) | Err(Failure::WrongType) => return Ok(Updated::Gone),
+                Ok(Swap::Changed) => {}
+                Err(Failure::Outage(cause)) => return Err(NotUpdated::Outage(Outage(cause))),
+            }
+        }
+        Err(NotUpdated::Outage(Outage("the record changes too often to be updated".to_owned())))
+    }
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn judge(reply: Result<Bytes, Failure>) -> Result<Record, Outage> {
+    match reply {
+        Ok(value) if value.is_empty() => Ok(Record::Absent),
+        Ok(value) if value.len() > RECORD_MAX => Ok(Record::Unreadable("longer than 1 MiB")),
+        Ok(value) => Ok(Record::Present(value)),
+        Err(Failure::WrongType) => Ok(Record::Unreadable("not a string in Redis")),
+        Err(Failure::Outage(cause)) => Err(Outage(cause)),
+    }
+}
+
+fn outage(failure: Failure) -> Outage {
+    match failure {
+        Failure::Outage(cause) => Outage(cause),
+        Failure::WrongType => Outage("the key holds something else than a string".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod contract;

@@ -1,0 +1,269 @@
+//! From Cookie headers and records to verdicts.
+
+use super::*;
+use crate::{
+    config::session::{Format as FormatConfig, SetBy},
+    redis::server::Server,
+    secret::Secret,
+    tasks::Workers,
+};
+use config::store::{self as store_config, Url};
+use http::{HeaderValue, header::COOKIE};
+use std::time::Duration;
+
+pub(crate) const W: Worker = Worker(0);
+pub(crate) const SECRET: &str = "keyboard cat";
+
+/// A `[session]` with the format's defaults.
+pub(crate) fn config(format: FormatConfig) -> config::session::Session {
+    let is_express = matches!(format, FormatConfig::Express { .. });
+    let path = |text: &str| RecordPath(text.split('.').map(str::to_owned).collect());
+    config::session::Session {
+        name: if is_express { "express" } else { "onedoor" }.to_owned(),
+        format,
+        cookie: is_express.then(|| "connect.sid".to_owned()),
+        prefix: "sess:".to_owned(),
+        user: vec![path("user.id"), path("passport.user"), path("passport.user.id")],
+        roles: Some(path("roles")),
+        login: "/login".to_owned(),
+        return_to: Some("return_to".to_owned()),
+        forward_cookie: true,
+        set_by: SetBy::Verified,
+        harden: true,
+        same_site: None,
+        span: 0..0,
+    }
+}
+
+pub(crate) fn express(secrets: &[&str]) -> FormatConfig {
+    FormatConfig::Express {
+        secrets: secrets.iter().map(|secret| Secret::new(*secret)).collect(),
+        cookie_path: "/".to_owned(),
+        cookie_domain: None,
+        cookie_max_age: None,
+    }
+}
+
+pub(crate) fn onedoor() -> FormatConfig {
+    FormatConfig::Onedoor { ttl: Duration::from_secs(3600), max_age: Duration::from_secs(12 * 3600) }
+}
+
+/// A store in memory, or on a server if there is one.
+pub(crate) fn store(server: Option<&Server>) -> Store {
+    let url = server.map_or(Url::Memory, |server| Url::Redis(server.config()));
+    let timeout = Duration::from_secs(2);
+    let config = store_config::Store { url, namespace: "onedoor:".to_owned(), connections: None, timeout };
+    let workers = server.map_or(Workers::new(Vec::new()), |_| Workers::current());
+    Store::compile(&config, &workers)
+}
+
+pub(crate) fn cookies(lines: &[&str]) -> HeaderMap {
+    let value = |line: &&str| (COOKIE, HeaderValue::from_str(line).unwrap());
+    lines.iter().map(value).collect()
+}
+
+impl Sessions {
+    /// A record under `id`, and the cookie that names it.
+    pub(crate) async fn plant(&self, id: &str, record: &str) -> String {
+        let id = SessionId::new(id);
+        let minute = Duration::from_secs(60);
+        let key = self.format.key(&id);
+        assert_eq!(self.store.create(W, &key, record.to_owned().into(), minute).await, Ok(true));
+        format!("{}={}", self.format.cookie_name(false), self.format.sign(&id))
+    }
+}
+
+fn sessions(format: FormatConfig) -> Sessions {
+    Sessions::compile(&config(format), store(None))
+}
+
+fn user(identified: &Identified) -> Option<&str> {
+    match &identified.verdict {
+        Verdict::Known(session) => Some(&session.user),
+        _ => None,
+    }
+}
+
+fn absence(identified: Identified) -> Absence {
+    match identified.verdict {
+        Verdict::Absent(absence) => absence,
+        verdict => panic!("{verdict:?}"),
+    }
+}
+
+#[tokio::test]
+async fn every_recorded_express_session_is_read_as_the_app_reads_it() {
+    let rows = include_str!("../../tests/fixtures/sessions.jsonl");
+    assert_eq!(rows.lines().count(), 6);
+    for row in rows.lines() {
+        let row: serde_json::Value = serde_json::from_str(row).unwrap();
+        let text = |key: &str| row[key].as_str().unwrap();
+        let secrets: Vec<_> =
+            row["secrets"].as_array().unwrap().iter().map(|secret| secret.as_str().unwrap()).collect();
+        let sessions = sessions(express(&secrets));
+        let headers = cookies(&[text("cookie")]);
+        let id = sessions.presented_unchecked(&headers, false).unwrap();
+        let key = sessions.format.key(&id);
+        assert_eq!(key, text("redis_key"));
+        let signed = format!("connect.sid={}", sessions.format.sign(&id));
+        assert!(row["set_cookie"][0].as_str().unwrap().starts_with(&signed), "{signed}");
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let record = STANDARD.decode(text("redis_value_b64")).unwrap();
+        sessions.store.create(W, &key, record.into(), Duration::from_secs(60)).await.unwrap();
+        let Verdict::Known(session) = sessions.identify(&headers, false, W).await.verdict else { panic!("{row}") };
+        assert_eq!(session.user, "42");
+        let read: serde_json::Value = serde_json::from_str(&value::json::write(&session.record)).unwrap();
+        assert_eq!(read, row["expected_decoded_json"]);
+    }
+}
+
+#[tokio::test]
+async fn the_user_is_the_first_path_with_text_or_a_whole_number() {
+    let sessions = sessions(express(&[SECRET]));
+    let rows = [
+        (r#"{"user":{"id":"42"}}"#, Some("42")),
+        (r#"{"user":{"id":9007199254740993}}"#, Some("9007199254740993")),
+        (r#"{"user":{"id":0}}"#, Some("0")),
+        (r#"{"user":{"id":""},"passport":{"user":7}}"#, Some("7")),
+        (r#"{"user":{},"passport":{"user":{"id":"x"}}}"#, Some("x")),
+        (r#"{"user":{"id":true}}"#, None),
+        (r#"{"user":{"id":1.5}}"#, None),
+        (r#"{"user":{"id":null}}"#, None),
+        (r#"{"user":{"id":["42"]}}"#, None),
+        (r#"{"user":"42"}"#, None),
+        (r#"{"passport":{}}"#, None),
+        (r#"{}"#, None),
+    ];
+    for (number, (record, expected)) in rows.into_iter().enumerate() {
+        let cookie = sessions.plant(&format!("id{number}"), record).await;
+        let identified = sessions.identify(&cookies(&[&cookie]), false, W).await;
+        assert_eq!(user(&identified), expected, "{record}");
+        assert_eq!(identified.presented, Some(SessionId::new(format!("id{number}"))));
+        assert_eq!(identified.edit, None);
+        if expected.is_none() {
+            assert_eq!(absence(identified), Absence::Anonymous);
+        }
+    }
+}
+
+#[tokio::test]
+async fn roles_are_text_or_a_list_of_text_and_nothing_else() {
+    let sessions = sessions(express(&[SECRET]));
+    let rows: [(&str, &[&str]); 6] = [
+        (r#""admin""#, &["admin"]),
+        (r#"["a","b"]"#, &["a", "b"]),
+        (r#"["a",1]"#, &[]),
+        (r#"{"a":true}"#, &[]),
+        ("7", &[]),
+        ("null", &[]),
+    ];
+    for (number, (roles, expected)) in rows.into_iter().enumerate() {
+        let record = format!(r#"{{"user":{{"id":1}},"roles":{roles}}}"#);
+        let cookie = sessions.plant(&format!("id{number}"), &record).await;
+        let Verdict::Known(session) = sessions.identify(&cookies(&[&cookie]), false, W).await.verdict else {
+            panic!("{roles}");
+        };
+        assert_eq!(session.roles, expected, "{roles}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_session_says_why() {
+    let sessions = sessions(express(&[SECRET]));
+    let judge = async |lines: &[&str]| absence(sessions.identify(&cookies(lines), false, W).await);
+    assert_eq!(judge(&[]).await, Absence::NoCookie);
+    assert_eq!(judge(&["Connect.sid=x; other=y"]).await, Absence::NoCookie);
+    assert_eq!(judge(&["connect.sid=x"]).await, Absence::Malformed);
+    assert_eq!(judge(&["connect.sid=s:x.y"]).await, Absence::BadSignature);
+    let signed = format!("connect.sid={}", sessions.format.sign(&SessionId::new("gone")));
+    assert_eq!(judge(&[&signed]).await, Absence::NotFound);
+    let null = sessions.plant("null", "null").await;
+    assert_eq!(judge(&[&null]).await, Absence::NotFound);
+    for (id, record) in
+        [("list", "[]"), ("number", "7"), ("cut", "{\"a\":"), ("bom", "\u{feff}{}"), ("deep", &"[".repeat(9999))]
+    {
+        let cookie = sessions.plant(id, record).await;
+        assert!(matches!(judge(&[&cookie]).await, Absence::Unreadable(_)), "{id}");
+    }
+    let anonymous = sessions.plant("anonymous", "{}").await;
+    assert_eq!(judge(&["connect.sid=x", &anonymous, &signed]).await, Absence::Anonymous);
+}
+
+#[tokio::test]
+async fn of_several_cookies_the_first_with_a_user_counts_and_is_the_only_one_forwarded() {
+    let sessions = sessions(express(&[SECRET]));
+    let anonymous = sessions.plant("anonymous", "{}").await;
+    let zoe = sessions.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
+    let max = sessions.plant("max", r#"{"user":{"id":"max"}}"#).await;
+    let first = format!("a=b; connect.sid=forged; novalue; {anonymous}");
+    let second = format!("{zoe}; {max}");
+    let identified = sessions.identify(&cookies(&[&first, &second]), false, W).await;
+    assert_eq!(user(&identified), Some("zoe"));
+    assert_eq!(identified.presented, Some(SessionId::new("zoe")));
+    assert_eq!(identified.edit, Some(CookieEdit { name: "connect.sid".into(), keep: Some(4) }));
+    let identified = sessions.identify(&cookies(&[&first]), false, W).await;
+    assert_eq!((user(&identified), &identified.edit), (None, &None));
+    assert_eq!(identified.presented, Some(SessionId::new("anonymous")));
+}
+
+#[tokio::test]
+async fn a_cookie_that_does_not_verify_never_reaches_the_store_and_of_those_that_do_only_eight() {
+    let mut server = Server::start(&[]);
+    let sessions = Sessions::compile(&config(express(&[SECRET])), store(Some(&server)));
+    let zoe = sessions.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
+    let forged = vec!["connect.sid=s:x.y"; 100].join("; ");
+    let asked = |server: &Server| {
+        let stats = server.cli(&["info", "commandstats"]);
+        let line = stats.lines().find(|line| line.starts_with("cmdstat_getrange")).unwrap_or("calls=0,").to_owned();
+        line.split(['=', ',']).nth(1).unwrap().parse::<u32>().unwrap()
+    };
+    let identified = sessions.identify(&cookies(&[&forged]), false, W).await;
+    assert_eq!((absence(identified), asked(&server)), (Absence::BadSignature, 0));
+    let signed: Vec<_> =
+        (0..20).map(|n| format!("connect.sid={}", sessions.format.sign(&SessionId::new(format!("{n}"))))).collect();
+    let many = signed.join("; ");
+    let identified = sessions.identify(&cookies(&[&many, &zoe]), false, W).await;
+    assert_eq!((absence(identified), asked(&server)), (Absence::NotFound, 8));
+    assert_eq!(user(&sessions.identify(&cookies(&[&forged, &zoe]), false, W).await), Some("zoe"));
+    server.kill();
+    assert!(matches!(sessions.identify(&cookies(&[&forged]), false, W).await.verdict, Verdict::Absent(_)));
+    let identified = sessions.identify(&cookies(&[&zoe]), false, W).await;
+    assert!(matches!((identified.verdict, identified.edit), (Verdict::Unknown(_), None)));
+}
+
+#[tokio::test]
+async fn a_cookie_that_stays_at_the_gateway_is_cut_on_every_rule() {
+    let mut config = config(express(&[SECRET]));
+    config.forward_cookie = false;
+    let sessions = Sessions::compile(&config, store(None));
+    let zoe = sessions.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
+    let cut = Some(CookieEdit { name: "connect.sid".into(), keep: None });
+    assert_eq!(sessions.identify(&cookies(&[&zoe]), false, W).await.edit, cut);
+    assert_eq!(sessions.strip_edit(&cookies(&["connect.sid=x"]), false), cut);
+    assert_eq!(sessions.strip_edit(&cookies(&["a=b"]), false), None);
+    assert_eq!(sessions.identify(&cookies(&["a=b"]), false, W).await.edit, None);
+}
+
+#[tokio::test]
+async fn the_gateways_own_sessions_have_a_name_per_scheme_and_are_renewed_and_ended() {
+    let server = Server::start(&[]);
+    let sessions = Sessions::compile(&config(onedoor()), store(Some(&server)));
+    let now = clock::since_epoch().as_millis();
+    let record = |created: u128| format!(r#"{{"created":{created},"data":{{"user":{{"id":"zoe"}}}}}}"#);
+    let id = "Z".repeat(43);
+    let cookie = sessions.plant(&id, &record(now)).await;
+    let identified = sessions.identify(&cookies(&[&cookie]), false, W).await;
+    assert_eq!(user(&identified), Some("zoe"));
+    // It was planted with a minute to live.
+    let key = sessions.format.key(&SessionId::new(id.as_str()));
+    assert!(server.cli(&["ttl", &key]).parse::<u32>().unwrap() > 3500);
+    assert_eq!(absence(sessions.identify(&cookies(&[&cookie]), true, W).await), Absence::NoCookie);
+    let secure = format!("__Host-{cookie}");
+    assert_eq!(user(&sessions.identify(&cookies(&[&secure]), true, W).await), Some("zoe"));
+    let old = sessions.plant(&"Y".repeat(43), &record(now - 12 * 3_600_000)).await;
+    let identified = sessions.identify(&cookies(&[&old]), false, W).await;
+    assert_eq!(identified.presented, None);
+    assert_eq!(identified.edit, Some(CookieEdit { name: "onedoor".into(), keep: None }));
+    assert_eq!(absence(identified), Absence::Expired);
+    assert!(sessions.owns_cookie(b"onedoor") && sessions.owns_cookie(b"__Host-onedoor") && !sessions.owns_cookie(b"x"));
+}

@@ -1,0 +1,318 @@
+//! JSON, read within bounds as `JSON.parse` reads it, and written compactly.
+
+use super::Value;
+use std::fmt::Write;
+
+/// The deepest nesting that is read.
+pub const DEPTH_MAX: usize = 64;
+/// The most values that one text may hold.
+pub const NODES_MAX: usize = 100_000;
+/// The longest text that is read.
+pub const BYTES_MAX: usize = 1024 * 1024;
+
+/// Why a text cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault(pub &'static str);
+
+/// Reads one JSON text (RFC 8259), white space around it allowed and nothing else.
+///
+/// Of equal keys all are kept and the last counts. Invalid UTF-8, a byte order mark and lone surrogates are faults, and
+/// so is whatever lies beyond [`DEPTH_MAX`], [`NODES_MAX`] or [`BYTES_MAX`].
+pub fn read(bytes: &[u8]) -> Result<Value, Fault> {
+    if bytes.len() > BYTES_MAX {
+        return Err(Fault("longer than 1 MiB"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| Fault("not UTF-8"))?;
+    let mut reader = Reader { text, at: 0, nodes_left: NODES_MAX };
+    let value = reader.value(0)?;
+    reader.skip_space();
+    if reader.at != text.len() { Err(Fault("text after the value")) } else { Ok(value) }
+}
+
+/// Writes `value` without white space, text as UTF-8.
+pub fn write(value: &Value) -> String {
+    let mut out = String::new();
+    push(&mut out, value, false);
+    out
+}
+
+/// Writes `value` without white space and in ASCII alone, everything else as `\uXXXX`.
+pub fn write_ascii(value: &Value) -> String {
+    let mut out = String::new();
+    push(&mut out, value, true);
+    out
+}
+
+/// The place in a text, and what may still be read.
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    nodes_left: usize,
+}
+
+impl Reader<'_> {
+    fn value(&mut self, depth: usize) -> Result<Value, Fault> {
+        self.nodes_left = self.nodes_left.checked_sub(1).ok_or(Fault("too many values"))?;
+        self.skip_space();
+        match self.peek() {
+            Some(b'"') => Ok(Value::Text(self.string()?)),
+            Some(b'{') => self.map(depth),
+            Some(b'[') => self.list(depth),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(b'n') => self.word("null", Value::Null),
+            Some(_) => Err(Fault("not a JSON value")),
+            None => Err(ENDED),
+        }
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Value, Fault> {
+        let mut entries = Vec::new();
+        if self.opens_empty(b'}', depth)? {
+            return Ok(Value::Map(entries));
+        }
+        loop {
+            self.skip_space();
+            if self.peek() != Some(b'"') {
+                return Err(Fault("a key is missing"));
+            }
+            let key = self.string()?;
+            self.skip_space();
+            self.expect(b':')?;
+            let value = self.value(depth + 1)?;
+            entries.push((key, value));
+            if self.closes(b'}')? {
+                return Ok(Value::Map(entries));
+            }
+        }
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Value, Fault> {
+        let mut items = Vec::new();
+        if self.opens_empty(b']', depth)? {
+            return Ok(Value::List(items));
+        }
+        loop {
+            items.push(self.value(depth + 1)?);
+            if self.closes(b']')? {
+                return Ok(Value::List(items));
+            }
+        }
+    }
+
+    /// Steps over the opening bracket, and over the closing one if nothing lies between.
+    fn opens_empty(&mut self, close: u8, depth: usize) -> Result<bool, Fault> {
+        if depth == DEPTH_MAX {
+            return Err(Fault("nested too deeply"));
+        }
+        self.at += 1;
+        self.skip_space();
+        let empty = self.peek() == Some(close);
+        self.at += usize::from(empty);
+        Ok(empty)
+    }
+
+    /// Steps over a comma (`false`) or the closing bracket (`true`).
+    fn closes(&mut self, close: u8) -> Result<bool, Fault> {
+        self.skip_space();
+        let next = self.peek().ok_or(ENDED)?;
+        if next != close && next != b',' {
+            return Err(Fault("a comma is missing"));
+        }
+        self.at += 1;
+        Ok(next == close)
+    }
+
+    fn string(&mut self) -> Result<Box<str>, Fault> {
+        self.at += 1;
+        let start = self.at;
+        match self.plain_run()? {
+            b'"' => Ok(self.text[start..self.at - 1].into()),
+            _ => self.escaped_string(start),
+        }
+    }
+
+    /// Reads on from the first backslash, which lies just before the place.
+    fn escaped_string(&mut self, start: usize) -> Result<Box<str>, Fault> {
+        let mut out = String::from(&self.text[start..self.at - 1]);
+        loop {
+            out.push(self.escape()?);
+            let run = self.at;
+            let end = self.plain_run()?;
+            out.push_str(&self.text[run..self.at - 1]);
+            if end == b'"' {
+                return Ok(out.into());
+            }
+        }
+    }
+
+    /// Steps over text without escapes and over the quote or backslash that ends it, which is returned.
+    fn plain_run(&mut self) -> Result<u8, Fault> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)).ok_or(ENDED)?;
+        self.at += length + 1;
+        match rest[length] {
+            end @ (b'"' | b'\\') => Ok(end),
+            _ => Err(Fault("a control character in text")),
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, Fault> {
+        let kind = self.peek().ok_or(ENDED)?;
+        self.at += 1;
+        Ok(match kind {
+            b'"' | b'\\' | b'/' => kind.into(),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => return self.unicode_escape(),
+            _ => return Err(Fault("an unknown escape")),
+        })
+    }
+
+    fn unicode_escape(&mut self) -> Result<char, Fault> {
+        let unit = self.hex_unit()?;
+        if let Some(character) = char::from_u32(unit) {
+            return Ok(character);
+        }
+        let paired = unit < 0xdc00 && self.text[self.at..].starts_with("\\u");
+        if !paired {
+            return Err(LONE_SURROGATE);
+        }
+        self.at += 2;
+        let low = self.hex_unit()?.checked_sub(0xdc00).filter(|low| *low < 0x400).ok_or(LONE_SURROGATE)?;
+        char::from_u32(0x10000 + ((unit - 0xd800) << 10) + low).ok_or(LONE_SURROGATE)
+    }
+
+    fn hex_unit(&mut self) -> Result<u32, Fault> {
+        let mut unit = 0;
+        for _ in 0..4 {
+            let digit = self.peek().and_then(|byte| char::from(byte).to_digit(16));
+            unit = unit * 16 + digit.ok_or(Fault("not four hex digits"))?;
+            self.at += 1;
+        }
+        Ok(unit)
+    }
+
+    fn number(&mut self) -> Result<Value, Fault> {
+        let start = self.at;
+        self.at += usize::from(self.peek() == Some(b'-'));
+        let leading_zero = self.peek() == Some(b'0');
+        if self.digits()? > 1 && leading_zero {
+            return Err(Fault("a number with a leading zero"));
+        }
+        let mut whole = true;
+        if self.peek() == Some(b'.') {
+            whole = false;
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            whole = false;
+            self.at += 1;
+            self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
+            self.digits()?;
+        }
+        Ok(match &self.text[start..self.at] {
+            // One number, one text: JavaScript prints this one without its sign.
+            "-0" => Value::Integer("0".into()),
+            text if whole => Value::Integer(text.into()),
+            text => Value::Float(text.into()),
+        })
+    }
+
+    fn digits(&mut self) -> Result<usize, Fault> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += count;
+        if count == 0 { Err(Fault("a digit is missing")) } else { Ok(count) }
+    }
+
+    fn word(&mut self, word: &str, value: Value) -> Result<Value, Fault> {
+        if !self.text[self.at..].starts_with(word) {
+            return Err(Fault("not a JSON value"));
+        }
+        self.at += word.len();
+        Ok(value)
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Fault> {
+        if self.peek() != Some(byte) {
+            return Err(Fault("a colon is missing"));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+}
+
+const ENDED: Fault = Fault("it ends too early");
+const LONE_SURROGATE: Fault = Fault("a lone surrogate");
+
+fn push(out: &mut String, value: &Value, ascii: bool) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
+        Value::Integer(text) | Value::Float(text) => out.push_str(text),
+        Value::Text(text) => push_text(out, text, ascii),
+        Value::List(items) => {
+            push_all(out, ['[', ']'], items, |out, item| push(out, item, ascii));
+        }
+        Value::Map(entries) => {
+            push_all(out, ['{', '}'], entries, |out, (key, item)| {
+                push_text(out, key, ascii);
+                out.push(':');
+                push(out, item, ascii);
+            });
+        }
+    }
+}
+
+fn push_all<T>(out: &mut String, [open, close]: [char; 2], items: &[T], mut push_one: impl FnMut(&mut String, &T)) {
+    out.push(open);
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        push_one(out, item);
+    }
+    out.push(close);
+}
+
+fn push_text(out: &mut String, text: &str, ascii: bool) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            ' '..='~' => out.push(character),
+            _ if character >= ' ' && !ascii => out.push(character),
+            _ => push_units(out, character),
+        }
+    }
+    out.push('"');
+}
+
+fn push_units(out: &mut String, character: char) {
+    for unit in character.encode_utf16(&mut [0; 2]) {
+        write!(out, "\\u{unit:04x}").expect("a String takes whatever is written");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! One HTTP/1.1 connection to an endpoint.
+
+use super::failure::{Failure, describe};
+use crate::{config::upstreams::Endpoint, http::body::RequestBody, tasks};
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1},
+};
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, pki_types::ServerName};
+use std::{io, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
+
+/// The most that hyper reads ahead or collects to write on one connection.
+const BUFFER_BYTES_MAX: usize = 256 * 1024;
+
+/// An open connection that serves one request at a time.
+#[derive(Debug)]
+pub(super) struct Connection {
+    sender: http1::SendRequest<RequestBody>,
+    keepalive: Option<Duration>,
+}
+
+impl Connection {
+    /// Connects within `timeout`, TLS included.
+    pub(super) async fn open(spec: &Endpoint, tls: Option<&Arc<ClientConfig>>, timeout: Duration) -> Result<Self, Failure> {
+        let opening = async {
+            let tcp = TcpStream::connect((spec.host.as_str(), spec.port)).await?;
+            tcp.set_nodelay(true)?;
+            match tls {
+                Some(settings) => {
+                    let name = ServerName::try_from(spec.host.clone()).map_err(io::Error::other)?;
+                    let connector = TlsConnector::from(settings.clone());
+                    Self::start(connector.connect(name, tcp).await?).await
+                }
+                None => Self::start(tcp).await,
+            }
+        };
+        match tokio::time::timeout(timeout, opening).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(Failure::Unreachable(describe(&error))),
+            Err(_) => Err(Failure::Unreachable(format!("no connection within {timeout:?}"))),
+        }
+    }
+
+    async fn start(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> io::Result<Self> {
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(BUFFER_BYTES_MAX);
+        let (sender, driver) = builder.handshake(TokioIo::new(io)).await.map_err(io::Error::other)?;
+        tasks::background(async move {
+            // What goes wrong on it is also told to whoever waits for its answer.
+            let _ = driver.await;
+        });
+        Ok(Self { sender, keepalive: None })
+    }
+
+    /// Whether the other side has not closed it, as far as is known.
+    pub(super) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    /// How long it may be kept unused, where the upstream said so.
+    pub(super) fn keepalive(&self) -> Option<Duration> {
+        self.keepalive
+    }
+
+    /// Notes what the upstream's `Keep-Alive` field said.
+    pub(super) fn note_keepalive(&mut self, keepalive: Duration) {
+        self.keepalive = Some(keepalive);
+    }
+
+    /// Waits until the exchange before this one has left the wire; `false` if that does not come at once.
+    pub(super) async fn is_ready(&mut self) -> bool {
+        if self.sender.is_ready() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+        self.sender.is_ready()
+    }
+
+    /// Sends a request. The error holds the request if not a byte of it was sent.
+    pub(super) fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
+        self.sender.try_send_request(request)
+    }
+}

@@ -1,0 +1,86 @@
+//! One endpoint of an upstream: its connections, and how many requests it has.
+
+use super::{connection::Connection, failure::Failure, pool::Pool};
+use crate::{
+    config,
+    tasks::{Worker, Workers},
+};
+use http::HeaderValue;
+use rustls::ClientConfig;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// One endpoint.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    spec: config::upstreams::Endpoint,
+    authority: HeaderValue,
+    connect_timeout: std::time::Duration,
+    requests: AtomicUsize,
+    requests_max: usize,
+    pools: Vec<Pool>,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+/// One request's place at an endpoint, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Endpoint>);
+
+impl Endpoint {
+    pub(super) fn new(
+        spec: &config::upstreams::Endpoint,
+        upstream: &config::upstreams::Upstream,
+        workers: &Workers,
+        tls: Option<&Arc<ClientConfig>>,
+    ) -> Self {
+        Self {
+            spec: spec.clone(),
+            authority: HeaderValue::try_from(spec.authority()).unwrap_or_else(|_| HeaderValue::from_static("")),
+            connect_timeout: upstream.connect_timeout,
+            requests: AtomicUsize::new(0),
+            requests_max: upstream.connections,
+            pools: workers.each(|_| Pool::new(upstream.keepalive)),
+            tls: tls.filter(|_| spec.https).cloned(),
+        }
+    }
+
+    /// What its own Host field would carry.
+    pub(super) fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
+    pub(super) fn spec(&self) -> &config::upstreams::Endpoint {
+        &self.spec
+    }
+
+    /// The worker's unused connections.
+    pub(super) fn pool(&self, worker: Worker) -> &Pool {
+        &self.pools[worker.0]
+    }
+
+    /// A place for one more request, unless it has as many as it may have.
+    pub(super) fn admit(self: &Arc<Self>) -> Option<Place> {
+        let before = self.requests.fetch_add(1, Ordering::Relaxed);
+        let place = Place(self.clone());
+        (before < self.requests_max).then_some(place)
+    }
+
+    pub(super) async fn connect(&self) -> Result<Connection, Failure> {
+        Connection::open(&self.spec, self.tls.as_ref(), self.connect_timeout).await
+    }
+}
+
+impl Place {
+    /// The endpoint that it is a place at.
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}

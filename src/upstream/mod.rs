@@ -1,0 +1,68 @@
+//! Upstreams: where granted requests go, over connections that each worker keeps for itself.
+
+mod connection;
+mod endpoint;
+mod failure;
+mod pool;
+mod send;
+mod streaming;
+mod tls;
+
+use crate::{
+    config::{self, diagnostic::Diagnostics},
+    tasks::{Worker, Workers},
+};
+use endpoint::Endpoint;
+pub use failure::Failure;
+pub use send::Target;
+use std::sync::Arc;
+pub use streaming::{StreamFault, Streaming};
+
+/// All upstreams, in the configuration's order.
+#[derive(Debug)]
+pub struct Upstreams(Vec<Target>);
+
+impl Upstreams {
+    /// Prepares the upstreams. Those of `previous` whose section is equal live on, with their connections.
+    ///
+    /// # Errors
+    /// Notes in `diagnostics` what cannot be had, such as the system's root certificates.
+    pub fn compile(
+        sections: &[config::upstreams::Upstream],
+        workers: &Workers,
+        previous: Option<&Self>,
+        diagnostics: &mut Diagnostics,
+    ) -> Self {
+        let mut roots = tls::Roots::default();
+        let compile = |section: &config::upstreams::Upstream| {
+            let kept = previous.and_then(|previous| previous.0.iter().find(|target| target.is_as(section)));
+            if let Some(target) = kept {
+                return target.clone();
+            }
+            let settings = if section.endpoints.iter().any(|endpoint| endpoint.https) {
+                roots.settings().map_err(|problem| {
+                    let remedy = "install the package that holds the system's certificates (ca-certificates)";
+                    diagnostics.error(section.span.clone(), format!("https endpoints need {problem}"), remedy);
+                })
+            } else {
+                Err(())
+            };
+            let endpoints = section.endpoints.iter();
+            let endpoints = endpoints.map(|spec| Arc::new(Endpoint::new(spec, section, workers, settings.as_ref().ok())));
+            Target::new(section.clone(), endpoints.collect())
+        };
+        Self(sections.iter().map(compile).collect())
+    }
+
+    /// The upstream at this place of the configuration.
+    pub fn target(&self, index: usize) -> Target {
+        self.0[index].clone()
+    }
+
+    /// Closes the worker's connections that have been unused for longer than their upstream's `keepalive`.
+    pub fn close_unused(&self, worker: Worker) {
+        for endpoint in self.0.iter().flat_map(Target::endpoints) {
+            endpoint.pool(worker).close_unused();
+        }
+    }
+}
