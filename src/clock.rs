@@ -11,7 +11,5 @@ pub fn now() -> Instant {
 /// Wall-clock time since the Unix epoch.
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub fn since_epoch() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -7,7 +7,10 @@ use crate::{
     tasks::Workers,
     telemetry::{events::Levels, output::Output},
 };
-use notify_debouncer_mini::{DebounceEventResult, Debouncer, new_debouncer, notify::{RecommendedWatcher, RecursiveMode}};
+use notify_debouncer_mini::{
+    DebounceEventResult, Debouncer, new_debouncer,
+    notify::{RecommendedWatcher, RecursiveMode},
+};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -66,8 +69,8 @@ impl Surroundings {
     pub fn compile(&self, loaded: Loaded, previous: Option<&Snapshot>, colour: bool) -> Result<Snapshot, String> {
         let Loaded { config, source, mut diagnostics } = loaded;
         let config = config.filter(|_| !diagnostics.has_errors());
-        let snapshot =
-            config.and_then(|config| Snapshot::compile(config, &self.workers, &self.output, previous, &mut diagnostics));
+        let snapshot = config
+            .and_then(|config| Snapshot::compile(config, &self.workers, &self.output, previous, &mut diagnostics));
         snapshot.ok_or_else(|| diagnostics.render(&source, colour))
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn run(options: &Options) -> Outcome {
         ("WRITER", site.writer_url()),
         ("READER", site.reader_url()),
     ];
-    let environment = Environment::of(variables);
+    let environment = Environment::from_iter(variables);
     let loaded = config::read("demo.toml", include_str!("demo.toml"), &environment);
     run::serve(loaded, None, |address| {
         site.serve().map_err(|error| Exit::new(code::UNAVAILABLE, error))?;

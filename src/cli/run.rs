@@ -28,11 +28,7 @@ pub(super) fn run(source: Source) -> Outcome {
 
 /// Serves a configuration until SIGTERM or SIGINT. `beside` runs once everything listens, inside the main runtime,
 /// and is told the gateway's first address.
-pub(super) fn serve(
-    loaded: Loaded,
-    source: Option<Source>,
-    beside: impl FnOnce(&str) -> Outcome,
-) -> Outcome {
+pub(super) fn serve(loaded: Loaded, source: Option<Source>, beside: impl FnOnce(&str) -> Outcome) -> Outcome {
     let Some(config) = loaded.config.clone() else {
         return Err(Exit::new(code::CONFIG, loaded.diagnostics.render(&loaded.source, colour())));
     };

@@ -128,11 +128,4 @@ mod tests {
         assert_eq!(schema.pointer("/properties/log/properties/level/anyOf/0/enum/4"), Some(&json!("trace")));
         assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
     }
-
-    #[test]
-    fn the_schema_is_written_as_json() {
-        let mut out = Vec::new();
-        run(&mut out).expect("to write into memory");
-        assert_eq!(serde_json::from_slice::<Value>(&out).expect("JSON"), schema());
-    }
 }

@@ -82,16 +82,17 @@ fn serve(listener: StdTcpListener, answer: fn(&Request<Incoming>) -> Answer) -> 
 fn write(request: &Request<Incoming>) -> Answer {
     let browser = wants_page(request.headers());
     match request.uri().path() {
-        "/login" if browser && request.method() == Method::GET => page(
-            "Log in",
-            &format!("<form method=\"post\"><button>Log in as {USER}</button></form>"),
-        ),
+        "/login" if browser && request.method() == Method::GET => {
+            page("Log in", &format!("<form method=\"post\"><button>Log in as {USER}</button></form>"))
+        }
         "/login" => {
             let command = format!(r#"{{"user":{{"id":"{USER}"}},"count":0}}"#);
             let done = done(browser, &way_back(request.uri()), &format!("{{\"user\":\"{USER}\"}}\n"));
             steer(done, "session-login", &command)
         }
-        "/increment" if user(request.headers()).is_none() => json(StatusCode::UNAUTHORIZED, "{\"error\":\"log in first\"}\n"),
+        "/increment" if user(request.headers()).is_none() => {
+            json(StatusCode::UNAUTHORIZED, "{\"error\":\"log in first\"}\n")
+        }
         "/increment" => steer(done(browser, "/", "{\"counted\":1}\n"), "session-increment", r#"{"count":1}"#),
         "/logout" => steer(done(browser, "/", "{\"user\":null}\n"), "session-logout", "this"),
         _ => json(StatusCode::NOT_FOUND, "{\"error\":\"not found\"}\n"),

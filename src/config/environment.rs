@@ -15,11 +15,6 @@ impl Environment {
         Self(texts.flatten().collect())
     }
 
-    /// Exactly these variables.
-    pub fn of<const N: usize>(variables: [(&str, String); N]) -> Self {
-        Self(variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
-    }
-
     /// Adds the variables of a file of `NAME=value` lines. What is set already stays: the process wins over the file.
     ///
     /// A line may begin with `export `, a value may stand in single quotes (taken as it is) or double quotes (with
@@ -77,6 +72,7 @@ impl Environment {
         if faults.is_empty() { Ok(Cow::Owned(filled)) } else { Err(faults) }
     }
 
+    /// What stands for `NAME` or `NAME:-default`.
     fn resolve<'a>(&'a self, inner: &'a str) -> Result<&'a str, Fault> {
         let (name, default) = match inner.split_once(":-") {
             Some((name, default)) => (name, Some(default)),
@@ -110,6 +106,7 @@ impl fmt::Debug for Environment {
     }
 }
 
+/// Letters, digits and `_`, not beginning with a digit, as shells have it.
 fn is_name(name: &str) -> bool {
     let letters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     letters && !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit())
@@ -130,6 +127,7 @@ fn assignment(line: &str) -> Result<Option<(&str, String)>, &'static str> {
     Ok(Some((name, unquoted(value.trim_start())?)))
 }
 
+/// The value behind `=`, without its quotes and the comment behind it.
 fn unquoted(value: &str) -> Result<String, &'static str> {
     if let Some(value) = value.strip_prefix('\'') {
         let (value, behind) = value.split_once('\'').ok_or("the closing quote is missing")?;

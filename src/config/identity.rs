@@ -89,6 +89,7 @@ pub(super) fn read(mut section: Section<'_>) -> Identity {
     Identity { headers }
 }
 
+/// What upstreams learn if nothing else is said.
 fn default_headers() -> Vec<(HeaderName, Value)> {
     let user = (HeaderName::from_static("x-forwarded-user"), Value::User);
     vec![user, (HeaderName::from_static("x-forwarded-groups"), Value::Roles)]
@@ -116,6 +117,7 @@ fn folded(name: &str) -> String {
     name.to_ascii_lowercase().replace(['_', '.'], "-")
 }
 
+/// A header that is free to carry identity.
 fn parse_name(text: &str) -> Result<HeaderName, Fault> {
     let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| {
         Fault::new(format!("`{text}` is not a header name"), "letters, digits and `-`, such as `X-User-Email`")

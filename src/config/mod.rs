@@ -14,8 +14,10 @@ pub mod store;
 pub mod units;
 pub mod upstreams;
 
+mod hidden;
 mod origin;
 mod read;
+mod reader;
 mod section;
 mod syntax;
 

@@ -4,8 +4,10 @@ use super::{
     Config, Span, admin,
     diagnostic::{Diagnostics, Source},
     environment::Environment,
-    identity, keys, log, rules,
-    section::{Reader, Section},
+    hidden, identity, keys, log,
+    reader::Reader,
+    rules,
+    section::Section,
     server,
     session::{self, Session},
     store, syntax,
@@ -48,6 +50,8 @@ pub fn read(name: &str, text: &str, environment: &Environment) -> Loaded {
         hidden: RefCell::new(Vec::new()),
     };
     let (root, faults) = DeTable::parse_recoverable(text);
+    let hidden = if faults.is_empty() { hidden::in_table(root.get_ref()) } else { hidden::in_text(text) };
+    reader.hidden.borrow_mut().extend(hidden);
     syntax::report(&reader, text, &faults);
 
     // With broken syntax the parser's guess at the rest is not what was meant.
@@ -58,6 +62,7 @@ pub fn read(name: &str, text: &str, environment: &Environment) -> Loaded {
     Loaded { config, source: Source::new(name, text, &hidden), diagnostics }
 }
 
+/// Reads the sections, each after those it refers to: rules name upstreams, sessions know the store.
 fn read_root<'a>(reader: &'a Reader<'a>, entries: &'a DeTable<'a>) -> Config {
     let mut root = Section::new(reader, &keys::ROOT, Some(entries), 0..0);
     let mut watched = Vec::new();

@@ -2,36 +2,16 @@
 
 use super::{
     Span,
-    diagnostic::{Diagnostics, Fault},
-    environment::Environment,
+    diagnostic::Fault,
     keys::{Key, ROOT, Shape, Table, quoted_list, similar},
+    reader::{Reader, Text, Value},
     units,
 };
-use std::{cell::RefCell, path::Path, time::Duration};
+use std::time::Duration;
 use toml::{
     Spanned,
     de::{DeString, DeTable, DeValue},
 };
-
-type Value<'a> = Spanned<DeValue<'a>>;
-
-/// What all sections of one file share: where values come from and where findings go.
-#[derive(Debug)]
-pub(super) struct Reader<'a> {
-    pub(super) environment: &'a Environment,
-    /// Relative file names start here.
-    pub(super) directory: &'a Path,
-    pub(super) diagnostics: RefCell<Diagnostics>,
-    /// What the findings must not show.
-    pub(super) hidden: RefCell<Vec<Span>>,
-}
-
-/// A text with its place; its variables are filled in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Text {
-    pub(super) text: String,
-    pub(super) span: Span,
-}
 
 /// One section while it is read.
 #[derive(Debug)]
@@ -44,110 +24,8 @@ pub(super) struct Section<'a> {
     asked: Vec<&'static str>,
 }
 
-impl Reader<'_> {
-    pub(super) fn error(&self, span: Span, message: impl Into<String>, remedy: impl Into<String>) {
-        self.diagnostics.borrow_mut().error(span, message, remedy);
-    }
-
-    pub(super) fn warning(&self, span: Span, message: impl Into<String>, remedy: impl Into<String>) {
-        self.diagnostics.borrow_mut().warning(span, message, remedy);
-    }
-
-    pub(super) fn hide(&self, span: Span) {
-        self.hidden.borrow_mut().push(span);
-    }
-
-    /// The value, or nothing and an error at this place.
-    pub(super) fn noted<T>(&self, span: &Span, outcome: Result<T, Fault>) -> Option<T> {
-        outcome.map_err(|fault| self.error(span.clone(), fault.message, fault.remedy)).ok()
-    }
-
-    /// Parses a text, or says at its place what is wrong with it.
-    pub(super) fn parse<T>(&self, text: &Text, parse: impl FnOnce(&str) -> Result<T, Fault>) -> Option<T> {
-        self.noted(&text.span, parse(&text.text))
-    }
-
-    pub(super) fn text(&self, name: &str, value: &Value<'_>) -> Option<Text> {
-        let DeValue::String(text) = value.get_ref() else {
-            self.wrong_type(name, value, "a text", quoted_remedy(value));
-            return None;
-        };
-        if text.contains("://") && text.contains('@') {
-            self.hide(value.span());
-        }
-        self.fill(value, text)
-    }
-
-    /// A text that must not be shown, wherever a finding points.
-    pub(super) fn secret(&self, value: &Value<'_>) -> Option<Text> {
-        let DeValue::String(text) = value.get_ref() else {
-            self.hide(value.span());
-            self.error(value.span(), "a secret must be a text", "put it in quotes");
-            return None;
-        };
-        // Which variable is meant may be seen; what else stands there may not.
-        let names_variable = text.starts_with("${") && text.find('}') == Some(text.len() - 1) && !text.contains(":-");
-        if !names_variable {
-            self.hide(value.span());
-        }
-        self.fill(value, text)
-    }
-
-    fn fill(&self, value: &Value<'_>, text: &str) -> Option<Text> {
-        match self.environment.fill(text) {
-            Ok(text) => Some(Text { text: text.into_owned(), span: value.span() }),
-            Err(faults) => {
-                for fault in faults {
-                    self.error(value.span(), fault.message, fault.remedy);
-                }
-                None
-            }
-        }
-    }
-
-    pub(super) fn texts(&self, name: &str, value: &Value<'_>) -> Vec<Text> {
-        match value.get_ref() {
-            DeValue::Array(values) if values.is_empty() => {
-                self.error(
-                    value.span(),
-                    format!("`{name}` is an empty list"),
-                    "name at least one, or leave the key out",
-                );
-                Vec::new()
-            }
-            DeValue::Array(values) => values.iter().filter_map(|value| self.text(name, value)).collect(),
-            DeValue::String(_) => self.text(name, value).into_iter().collect(),
-            _ => {
-                self.wrong_type(name, value, "a text or a list of texts", quoted_remedy(value));
-                Vec::new()
-            }
-        }
-    }
-
-    fn wrong_type(&self, name: &str, value: &Value<'_>, expected: &str, remedy: impl Into<String>) {
-        let found = match value.get_ref() {
-            DeValue::String(_) => "a text",
-            DeValue::Integer(_) | DeValue::Float(_) => "a number",
-            DeValue::Boolean(_) => "true or false",
-            DeValue::Datetime(_) => "a date",
-            DeValue::Array(_) => "a list",
-            DeValue::Table(_) => "a table",
-        };
-        self.error(value.span(), format!("`{name}` must be {expected}, not {found}"), remedy);
-    }
-}
-
-/// For a scalar that was written bare, how it would be written as a text.
-fn quoted_remedy(value: &Value<'_>) -> String {
-    match value.get_ref() {
-        DeValue::Integer(number) => format!("put it in quotes: \"{number}\""),
-        DeValue::Float(number) => format!("put it in quotes: \"{number}\""),
-        DeValue::Boolean(flag) => format!("put it in quotes: \"{flag}\""),
-        _ => String::new(),
-    }
-}
-
 impl<'a> Section<'a> {
+    /// A section with these entries; without any, every key has its default.
     pub(super) fn new(
         reader: &'a Reader<'a>,
         table: &'static Table,
@@ -169,6 +47,7 @@ impl<'a> Section<'a> {
         self.entries.is_some()
     }
 
+    /// Whether the key was written, whatever its value.
     pub(super) fn has(&self, name: &str) -> bool {
         self.entry(name).is_some()
     }
@@ -185,6 +64,7 @@ impl<'a> Section<'a> {
         entries
     }
 
+    /// True or false; the default if it is not there or wrong.
     pub(super) fn flag(&mut self, name: &'static str) -> bool {
         let default = matches!(self.shape(name), Some(Shape::Flag(true)));
         let Some(value) = self.take(name) else { return default };
@@ -211,6 +91,7 @@ impl<'a> Section<'a> {
         number.or(default).and_then(narrow)
     }
 
+    /// A size in bytes; the default if it is not there or wrong.
     pub(super) fn size(&mut self, name: &'static str) -> u64 {
         let Some(&Shape::Size { default, from, to }) = self.shape(name) else { return 0 };
         let default = units::size(default).unwrap_or_default();
@@ -237,6 +118,7 @@ impl<'a> Section<'a> {
         self.optional_duration(name).unwrap_or_default()
     }
 
+    /// A duration; nothing if it is not there and has no default, or was reported.
     pub(super) fn optional_duration(&mut self, name: &'static str) -> Option<Duration> {
         let Some(&Shape::Duration { default, zero }) = self.shape(name) else { return None };
         let default = default.and_then(|text| units::duration(text).ok());
@@ -360,13 +242,6 @@ impl<'a> Section<'a> {
         read
     }
 
-    /// Keeps a key's value out of all findings.
-    pub(super) fn hide_value(&self, name: &str) {
-        if let Some((_, value)) = self.entry(name) {
-            self.reader.hide(value.span());
-        }
-    }
-
     /// Refuses a key that means nothing here.
     pub(super) fn refuse(&mut self, name: &'static str, message: &str, remedy: &str) {
         self.asked.push(name);
@@ -410,6 +285,7 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The key as written, with its value.
     fn entry(&self, name: &str) -> Option<(&'a Spanned<DeString<'a>>, &'a Value<'a>)> {
         self.entries?.iter().find(|(key, _)| key.get_ref() == name)
     }

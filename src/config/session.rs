@@ -158,7 +158,6 @@ fn read_express(section: &mut Section<'_>, required: bool, watched: &mut Vec<Pat
 fn read_onedoor(section: &mut Section<'_>) -> Format {
     for name in ["secrets", "secrets_file"] {
         let remedy = "leave it out: the cookie is a random id that means nothing outside the store";
-        section.hide_value("secrets");
         section.refuse(name, "sessions of the gateway's own are not signed", remedy);
     }
     for name in ["cookie_path", "cookie_domain", "cookie_max_age"] {

@@ -95,7 +95,7 @@ pub enum Address {
 
 /// Reads `[store]`.
 pub(super) fn read(mut section: Section<'_>) -> Store {
-    hide_password(&mut section);
+    hide_query(&mut section);
     let url = section.parsed("url", parse_url).unwrap_or(Url::Memory);
     let namespace = section.parsed("namespace", parse_namespace).unwrap_or_default();
     let connections = section.count("connections");
@@ -113,11 +113,10 @@ fn read_cache(mut section: Section<'_>) {
     section.finish();
 }
 
-/// A literal URL may hold a password before its `@`, or behind a `?` that does not belong there.
-fn hide_password(section: &mut Section<'_>) {
+/// A literal URL may hold a password behind a `?` that does not belong there.
+fn hide_query(section: &mut Section<'_>) {
     let Some(value) = section.take("url") else { return };
-    let literal = value.get_ref().as_str().unwrap_or_default();
-    if literal.contains('@') || (literal.contains('?') && !literal.contains("+unix")) {
+    if value.get_ref().as_str().is_some_and(|literal| literal.contains('?')) {
         section.reader.hide(value.span());
     }
 }

@@ -95,10 +95,7 @@ fn the_smallest_file_means_what_it_says() {
     assert_eq!(session.set_by, session::SetBy::Verified);
     assert!(matches!(&session.format, session::Format::Express { secrets, cookie_path, .. }
         if secrets[0].expose() == "a long enough secret of a test" && cookie_path == "/"));
-    assert_eq!(
-        config.upstreams.iter().map(|upstream| upstream.endpoints.len()).collect::<Vec<_>>(),
-        [2, 1].into_iter().rev().collect::<Vec<_>>()
-    );
+    assert_eq!((config.upstreams[0].endpoints.len(), config.upstreams[1].endpoints.len()), (1, 2));
     assert_eq!(config.rules[0].session, rules::Requirement::Optional);
     assert_eq!(config.rules[1].session, rules::Requirement::Required);
     assert_eq!((config.rules[1].paths.len(), &config.rules[1].action), (0, &rules::Action::Forward(1)));
@@ -125,6 +122,83 @@ fn a_managed_session_needs_a_format_and_nothing_else() {
     let endpoint = upstreams::Endpoint { https: false, host: "::1".into(), port: 81 };
     assert_eq!((config.upstreams[1].name.as_str(), &config.upstreams[1].endpoints[0]), ("http://[::1]:81", &endpoint));
     assert_eq!(config.upstreams[1].connections, 1024);
+}
+
+#[test]
+fn every_key_reaches_the_configuration() {
+    let file = root().join("tests/config/accepted/every_key.toml");
+    let config = super::load(&file, &environment()).config.expect("a configuration");
+    let seconds = Duration::from_secs;
+    let server = &config.server;
+    assert_eq!((server.workers, server.drain, server.drain_delay), (3, seconds(31), seconds(5)));
+    assert!(server.handover && !server.method_override && server.trusts_unix && server.trusted_networks.len() == 2);
+    assert_eq!(
+        server.public_url.as_ref().map(|url| (url.https, url.host.as_str(), url.port)),
+        Some((true, "example.com", 443))
+    );
+    assert_eq!(
+        (server.listen.len(), server.hosts.as_slice()),
+        (2, &["example.com".to_owned(), "www.example.com".to_owned()][..])
+    );
+    let limits = super::server::Limits {
+        header_bytes: 16 << 10,
+        headers: 50,
+        uri_bytes: 4 << 10,
+        body_bytes: Some(10 << 20),
+        header_timeout: seconds(11),
+        keepalive: seconds(76),
+        body_timeout: seconds(32),
+        connections: 100,
+    };
+    assert_eq!(server.limits, limits);
+    assert_eq!((config.store.namespace.as_str(), config.store.connections), ("door:", Some(4)));
+    assert_eq!(config.store.timeout, Duration::from_millis(250));
+
+    let session = &config.sessions[0];
+    assert_eq!(
+        (session.name.as_str(), session.cookie.as_deref(), session.prefix.as_str()),
+        ("site", Some("sid"), "s:")
+    );
+    assert_eq!((session.user.len(), session.roles.is_some(), session.return_to.as_ref()), (2, true, None));
+    assert_eq!(
+        (session.login.as_str(), session.forward_cookie, session.harden),
+        ("https://id.example.com/", false, false)
+    );
+    assert_eq!(session.same_site, Some(session::SameSite::Strict));
+    assert_eq!(session.set_by, session::SetBy::Upstreams(vec!["auth".into()]));
+    let session::Format::Express { secrets, cookie_path, cookie_domain, cookie_max_age } = &session.format else {
+        panic!("not express")
+    };
+    assert_eq!((secrets.len(), cookie_path.as_str(), cookie_domain.as_deref()), (2, "/app", Some("example.com")));
+    assert_eq!(*cookie_max_age, Some(seconds(86_400)));
+
+    let auth = &config.upstreams[0];
+    assert_eq!(
+        (auth.connect_timeout, auth.response_timeout, auth.idle_timeout),
+        (seconds(1), seconds(61), seconds(62))
+    );
+    assert_eq!((auth.keepalive, auth.connections, auth.session_authority), (seconds(3), 12, true));
+    assert_eq!(auth.host, upstreams::Host::Literal(http::HeaderValue::from_static("auth.internal:81")));
+    assert_eq!(config.upstreams[1].host, upstreams::Host::Auto);
+
+    let rule = &config.rules[0];
+    assert_eq!((rule.paths[0].text.as_str(), rule.methods.len(), rule.roles.len()), ("/a/**", 2, 1));
+    assert_eq!((rule.on_refusal, rule.enforce, rule.keeps_encoded_slash), (rules::OnRefusal::Redirect, false, true));
+    assert_eq!((rule.strip_prefix.as_deref(), rule.add_prefix.as_deref()), (Some("/a"), Some("/b/c")));
+    assert_eq!(
+        config.rules[1].action,
+        rules::Action::Redirect(http::HeaderValue::from_static("https://new.example/x"))
+    );
+    let gone = rules::Action::Respond { status: http::StatusCode::GONE, body: "gone".into() };
+    assert_eq!((&config.rules[2].action, config.rules[2].session), (&gone, rules::Requirement::Off));
+
+    let names: Vec<_> = config.identity.headers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["x-who", "x-as", "x-by", "x-email"], "in the order written");
+    assert_eq!(config.identity.headers[2].1, super::identity::Value::Session);
+    assert_eq!(config.admin.listen, None);
+    let log =
+        super::log::Log { format: super::log::Format::Json, level: tracing::Level::WARN, access: false, query: true };
+    assert_eq!(config.log, log);
 }
 
 #[test]
@@ -166,6 +240,11 @@ fn a_secret_is_not_shown_even_where_its_line_is_underlined() {
         "[upstreams]\na = \"http://u:hunter2@h\"\n",
         "[[rules]]\ndest = \"http://u:hunter2@h\"\n",
         "[session]\nsecrets = 12345\n",
+        "[store]\nsecrets = \"hunter2\"\n",
+        "sesion = { secrets = [\"hunter2\"] }\n",
+        "store = \"redis://:hunter2@h\"\n",
+        "redis_url = \"redis://:hunter2@h\"\n",
+        "[store]\nurl = \"redis:hunter2@h\"\npassword = \"hunter2\"\n",
     ] {
         let loaded = read("gateway.toml", text, &environment());
         let shown = loaded.diagnostics.render(&loaded.source, true);

@@ -5,7 +5,8 @@ use super::{
     diagnostic::Fault,
     keys::{Key, Shape, Table, similar},
     origin::{Origin, parse_host, split_port},
-    section::{Reader, Section},
+    reader::Reader,
+    section::Section,
 };
 use http::HeaderValue;
 use std::time::Duration;

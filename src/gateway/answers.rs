@@ -144,8 +144,7 @@ fn answer(face: &Face, login: Option<&str>, exchange: &Exchange) -> Response<Bod
         ("text/html; charset=utf-8", page(face, login, request_id))
     } else {
         let status = face.status.as_u16();
-        let problem =
-            Problem { kind: "about:blank", title: face.title, status, reason: face.label, request_id, login };
+        let problem = Problem { kind: "about:blank", title: face.title, status, reason: face.label, request_id, login };
         // A problem holds nothing that JSON cannot.
         ("application/problem+json", serde_json::to_string(&problem).unwrap_or_default())
     };

@@ -4,7 +4,10 @@ use crate::{
     access::Denial,
     http::{arrival::HostFault, body::BodyFault, message::MessageFault, path::PathFault},
     rules::Unmatched,
-    session::{managed::{CommandFault, Disobedience}, store::Outage},
+    session::{
+        managed::{CommandFault, Disobedience},
+        store::Outage,
+    },
     upstream::Failure,
 };
 use http::StatusCode;
@@ -73,22 +76,86 @@ impl Reason {
     /// What it looks like from outside.
     pub fn face(self) -> Face {
         let (label, status, title, proxy_error) = match self {
-            Self::BadRequest => ("bad_request", StatusCode::BAD_REQUEST, "The request cannot be understood safely", "http_request_error"),
-            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "This method is not served here", "http_request_error"),
-            Self::Misdirected => ("misdirected", StatusCode::MISDIRECTED_REQUEST, "This host is not served here", "destination_not_found"),
-            Self::ExpectationFailed => ("expectation_failed", StatusCode::EXPECTATION_FAILED, "This expectation cannot be met", "http_request_error"),
-            Self::SessionRequired => ("session_required", StatusCode::UNAUTHORIZED, "Please log in", "http_request_denied"),
+            Self::BadRequest => (
+                "bad_request",
+                StatusCode::BAD_REQUEST,
+                "The request cannot be understood safely",
+                "http_request_error",
+            ),
+            Self::MethodNotAllowed => (
+                "method_not_allowed",
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This method is not served here",
+                "http_request_error",
+            ),
+            Self::Misdirected => (
+                "misdirected",
+                StatusCode::MISDIRECTED_REQUEST,
+                "This host is not served here",
+                "destination_not_found",
+            ),
+            Self::ExpectationFailed => (
+                "expectation_failed",
+                StatusCode::EXPECTATION_FAILED,
+                "This expectation cannot be met",
+                "http_request_error",
+            ),
+            Self::SessionRequired => {
+                ("session_required", StatusCode::UNAUTHORIZED, "Please log in", "http_request_denied")
+            }
             Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "You may not use this page", "http_request_denied"),
             Self::NoRule => ("no_rule", StatusCode::NOT_FOUND, "There is nothing here", "destination_not_found"),
-            Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT, "The request's body did not arrive in time", "http_request_error"),
-            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, "The request's body is too large", "http_request_error"),
-            Self::UriTooLong => ("uri_too_long", StatusCode::URI_TOO_LONG, "The address is too long", "http_request_error"),
-            Self::HeadersTooLarge => ("headers_too_large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's header is too large", "http_request_error"),
-            Self::UpstreamUnreachable => ("upstream_unreachable", StatusCode::BAD_GATEWAY, "The service behind this page cannot be reached", "destination_unavailable"),
-            Self::UpstreamInvalid => ("upstream_invalid", StatusCode::BAD_GATEWAY, "The service behind this page gave an invalid answer", "http_protocol_error"),
-            Self::StoreUnavailable => ("store_unavailable", StatusCode::SERVICE_UNAVAILABLE, "Your session cannot be checked right now; you are still logged in", "proxy_internal_error"),
-            Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE, "The service behind this page is busy", "connection_limit_reached"),
-            Self::UpstreamTimeout => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT, "The service behind this page did not answer in time", "http_response_timeout"),
+            Self::RequestTimeout => (
+                "request_timeout",
+                StatusCode::REQUEST_TIMEOUT,
+                "The request's body did not arrive in time",
+                "http_request_error",
+            ),
+            Self::BodyTooLarge => (
+                "body_too_large",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The request's body is too large",
+                "http_request_error",
+            ),
+            Self::UriTooLong => {
+                ("uri_too_long", StatusCode::URI_TOO_LONG, "The address is too long", "http_request_error")
+            }
+            Self::HeadersTooLarge => (
+                "headers_too_large",
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "The request's header is too large",
+                "http_request_error",
+            ),
+            Self::UpstreamUnreachable => (
+                "upstream_unreachable",
+                StatusCode::BAD_GATEWAY,
+                "The service behind this page cannot be reached",
+                "destination_unavailable",
+            ),
+            Self::UpstreamInvalid => (
+                "upstream_invalid",
+                StatusCode::BAD_GATEWAY,
+                "The service behind this page gave an invalid answer",
+                "http_protocol_error",
+            ),
+            Self::StoreUnavailable => (
+                "store_unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Your session cannot be checked right now; you are still logged in",
+                "proxy_internal_error",
+            ),
+            Self::Overloaded => (
+                "overloaded",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The service behind this page is busy",
+                "connection_limit_reached",
+            ),
+            Self::UpstreamTimeout => (
+                "upstream_timeout",
+                StatusCode::GATEWAY_TIMEOUT,
+                "The service behind this page did not answer in time",
+                "http_response_timeout",
+            ),
         };
         Face { label, status, title, proxy_error }
     }
@@ -110,7 +177,9 @@ impl From<MessageFault> for Refusal {
         match fault {
             MessageFault::MethodNotAllowed => Self::new(Reason::MethodNotAllowed, "CONNECT and TRACE are never served"),
             MessageFault::BadRequest(cause) => Self::new(Reason::BadRequest, cause),
-            MessageFault::ExpectationFailed => Self::new(Reason::ExpectationFailed, "an Expect other than 100-continue"),
+            MessageFault::ExpectationFailed => {
+                Self::new(Reason::ExpectationFailed, "an Expect other than 100-continue")
+            }
             MessageFault::UriTooLong => Self::new(Reason::UriTooLong, "the target is longer than uri_bytes"),
             MessageFault::HeadersTooLarge => Self::new(Reason::HeadersTooLarge, "more than header_bytes or headers"),
         }
@@ -189,7 +258,9 @@ impl From<Failure> for Refusal {
             Failure::Unreachable(cause) => Self::new(Reason::UpstreamUnreachable, cause),
             Failure::Invalid(cause) => Self::new(Reason::UpstreamInvalid, cause),
             Failure::TimedOut => Self::new(Reason::UpstreamTimeout, "no answer within response_timeout"),
-            Failure::Overloaded => Self::new(Reason::Overloaded, "every endpoint has as many requests as connections allows"),
+            Failure::Overloaded => {
+                Self::new(Reason::Overloaded, "every endpoint has as many requests as connections allows")
+            }
             Failure::Body(fault) => fault.into(),
         }
     }

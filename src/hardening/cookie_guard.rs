@@ -44,9 +44,9 @@ impl CookieGuard {
         Self(guarded.collect())
     }
 
-    /// Judges an upstream's `Set-Cookie` lines, before the gateway adds its own: of those with a session's name it removes
-    /// what may not be set and adds the attributes that are missing. All others stay byte for byte. Returns how many were
-    /// removed.
+    /// Judges an upstream's `Set-Cookie` lines, before the gateway adds its own: of those with a session's name it
+    /// removes what may not be set and adds the attributes that are missing. All others stay byte for byte. Returns
+    /// how many were removed.
     pub fn apply(&self, headers: &mut HeaderMap, exchange: Exchange<'_>) -> usize {
         let concerns = |line: &HeaderValue| self.owner(&SetCookie::parse(line.as_bytes())).is_some();
         if !headers.get_all(SET_COOKIE).iter().any(concerns) {

@@ -119,7 +119,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn different_texts_never_give_the_same_header(one in "[ ,%2C0a\u{e9}\n]{0,5}", other in "[ ,%2C0a\u{e9}\n]{0,5}") {
+        fn different_texts_never_give_the_same_header(
+            one in "[ ,%2C0a\u{e9}\n]{0,5}",
+            other in "[ ,%2C0a\u{e9}\n]{0,5}",
+        ) {
             prop_assert_eq!(text(&one) == text(&other), one == other);
         }
 

@@ -71,7 +71,40 @@ pub(super) fn describe(error: &Error) -> String {
     match error.kind() {
         ErrorKind::Timeout => "no answer in time".to_owned(),
         _ if is_code => format!("Redis answers {code}"),
-        ErrorKind::IO | ErrorKind::Tls | ErrorKind::Auth => format!("{}: {details}", error.kind().to_str()),
+        ErrorKind::IO | ErrorKind::Tls => format!("{}: {details}", error.kind().to_str()),
         kind => kind.to_str().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_once() {
+        let health = Health::new(2);
+        let cause = Error::new(ErrorKind::IO, "gone");
+        let told = || health.told.load(Ordering::Relaxed);
+        assert!(health.degraded() && !told());
+        health.rose();
+        health.rose();
+        assert!(!health.degraded() && !told());
+        health.fell(true, &cause);
+        health.fell(false, &cause);
+        health.fell(true, &cause);
+        assert!(health.degraded() && told());
+        health.rose();
+        assert!(health.degraded() && told());
+        health.rose();
+        assert!(!health.degraded() && !told());
+    }
+
+    #[test]
+    fn a_description_quotes_nothing_that_redis_quotes() {
+        let describe = |kind, details: &'static str| describe(&Error::new(kind, details));
+        assert_eq!(describe(ErrorKind::Unknown, "ERR unknown command 'GET', args: 'key'"), "Redis answers ERR");
+        assert_eq!(describe(ErrorKind::Auth, "WRONGPASS invalid pair"), "Redis answers WRONGPASS");
+        assert_eq!(describe(ErrorKind::Unknown, "key"), "Unknown Error");
+        assert_eq!(describe(ErrorKind::Timeout, "Request timed out."), "no answer in time");
     }
 }

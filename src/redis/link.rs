@@ -17,8 +17,8 @@ const QUEUE_MAX: usize = 16 * 1024;
 const RECONNECT_MS: (u32, u32) = (50, 1_000);
 /// The least time that connecting, and each step of the greeting, is given.
 const GREETING_MIN: Duration = Duration::from_secs(1);
-/// How long to wait before a client that gave up is started again.
-const RESTART: Duration = Duration::from_secs(1);
+/// How often a connection that is down is tried beyond what its client does by itself.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// One connection to Redis. Dropping it closes it.
 #[derive(Debug)]
@@ -80,24 +80,30 @@ async fn keep(client: Client, health: Arc<Health>, mut end: oneshot::Receiver<()
     let mut router = client.connect();
     let mut up = false;
     loop {
-        tokio::select! {
+        // In this order: an error that is older than a connection must not be taken for the end of it.
+        let connected = tokio::select! {
+            biased;
             _ = &mut end => return router.abort(),
             error = errors.recv() => {
                 let lost = Error::new(ErrorKind::IO, "the connection was lost");
                 health.fell(up, &error.map_or(lost, |(error, _)| error));
                 up = false;
+                false
             }
-            // A server that is still loading accepts connections: only an answer proves that it serves.
-            _ = connects.recv() => if client.ping::<Value>(None).await.is_ok() && !up {
-                health.rose();
-                up = true;
-            },
             _ = &mut router => {
                 health.fell(up, &Error::new(ErrorKind::IO, "the client gave up"));
                 up = false;
-                time::sleep(RESTART).await;
+                time::sleep(PROBE).await;
                 router = client.connect();
+                false
             }
+            _ = connects.recv() => true,
+            () = time::sleep(PROBE), if !up => true,
+        };
+        // A server that is still loading accepts connections: only an answer proves that it serves.
+        if connected && !up && client.ping::<Value>(None).await.is_ok() {
+            health.rose();
+            up = true;
         }
     }
 }

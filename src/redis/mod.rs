@@ -1,4 +1,5 @@
-//! Redis: the only place that says `fred`. Connections that belong to a worker, and the few commands that stores need.
+//! Redis: the only place that says `fred`. Connections that belong to a worker, and the few commands that stores
+//! need.
 
 mod health;
 mod link;
@@ -52,9 +53,9 @@ pub enum Swap {
 }
 
 impl Redis {
-    /// Starts connecting in the background, each connection on the worker that owns it, and goes on for ever: a server
-    /// that is missing is an outage for whoever asks, never an error here. `connections` is their number over all
-    /// workers, by default one each. Every command is answered or failed within `timeout`.
+    /// Starts connecting in the background, each connection on the worker that owns it, and goes on for ever: a
+    /// server that is missing is an outage for whoever asks, never an error here. `connections` is their number
+    /// over all workers, by default one each. Every command is answered or failed within `timeout`.
     pub fn connect(server: &store::Redis, connections: Option<usize>, timeout: Duration, workers: &Workers) -> Self {
         let total = connections.unwrap_or(workers.count()).max(1);
         let health = Arc::new(Health::new(total));

@@ -284,39 +284,3 @@ async fn every_refusal_and_every_broken_reply_is_an_outage_in_time_that_quotes_n
         }
     }
 }
-
-#[tokio::test]
-async fn a_change_is_told_once() {
-    use std::io;
-    #[derive(Clone, Default)]
-    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-    let told = || {
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        let ours = text.lines().filter(|line| line.contains("onedoor::redis"));
-        ours.map(|line| line.split_whitespace().nth(1).unwrap().to_owned()).collect::<Vec<_>>()
-    };
-    let mut server = Server::start(&[]);
-    let redis = Redis::connect(&server.config(), Some(3), TIMEOUT, &Workers::current());
-    until("connected", async || !redis.degraded()).await;
-    assert!(told().is_empty(), "{:?}", told());
-    server.kill();
-    for _ in 0..6 {
-        is_outage_in_time(&redis).await;
-    }
-    server.restart();
-    heals(&redis).await;
-    assert_eq!(told(), ["WARN", "INFO"]);
-}

@@ -107,7 +107,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_rewritten_path_is_normal(target in "(/([a-c]|app|APP|%2F|\\.a)){0,4}/?(\\?[a-z/]{0,4})?", added in any::<bool>()) {
+        fn a_rewritten_path_is_normal(
+            target in "(/([a-c]|app|APP|%2F|\\.a)){0,4}/?(\\?[a-z/]{0,4})?",
+            added in any::<bool>(),
+        ) {
             let target = if target.starts_with('/') { target } else { format!("/{target}") };
             let rewrite = rewrite(Some("/app"), added.then_some("/v1"));
             let before = path(&target);

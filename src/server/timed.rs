@@ -5,9 +5,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-    },
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::{Duration, Instant},
 };

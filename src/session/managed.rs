@@ -106,8 +106,8 @@ impl Commands {
 impl Sessions {
     /// Obeys in the order Logout, Login, Update, Increment and returns the `Set-Cookie` lines that the client needs.
     ///
-    /// `presented` is the id whose record the request's cookie names. A record is never brought back: where it is gone, a
-    /// new anonymous session begins. After an error the response must not reach the client.
+    /// `presented` is the id whose record the request's cookie names. A record is never brought back: where it is
+    /// gone, a new anonymous session begins. After an error the response must not reach the client.
     pub async fn obey(
         &self,
         commands: &Commands,
@@ -122,7 +122,8 @@ impl Sessions {
         {
             return Ok(Vec::new());
         }
-        // The new record is made before the old one is deleted, so that a command that cannot be obeyed ends no session.
+        // The new record is made before the old one is deleted, so that a command that cannot be obeyed ends no
+        // session.
         let new = if commands.login.is_some() || changes { Some(self.draft(commands, https)?) } else { None };
         if let Some(id) = presented.filter(|_| begins_anew) {
             self.store.delete(worker, &self.format.key(id)).await.map_err(Disobedience::Outage)?;

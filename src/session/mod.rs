@@ -150,8 +150,8 @@ impl Sessions {
         &self.name
     }
 
-    /// Judges the cookies of a request: the first that holds a valid session with a user counts. Of cookies that may name a
-    /// record only the first eight are looked up; one that does not verify never reaches the store.
+    /// Judges the cookies of a request: the first that holds a valid session with a user counts. Of cookies that
+    /// may name a record only the first eight are looked up; one that does not verify never reaches the store.
     pub async fn identify(&self, headers: &HeaderMap, https: bool, worker: Worker) -> Identified {
         let mut search = Search::default();
         let mut outage = None;
@@ -245,7 +245,8 @@ impl Sessions {
         Ok(Finding::Valid(Box::new(Session { name: self.name.clone(), id, user, roles, record: data })))
     }
 
-    /// Gateway and app must never see different users, and what the gateway itself ended must not look alive to the app.
+    /// Gateway and app must never see different users, and what the gateway itself ended must not look alive to the
+    /// app.
     fn edit(&self, search: &Search, https: bool) -> Option<CookieEdit> {
         if search.cookies == 0 {
             return None;

@@ -3,12 +3,7 @@
 use super::{events, output::Output};
 use crate::{clock, config::log::Log};
 use serde::Serialize;
-use std::{
-    fmt::Write as _,
-    io,
-    net::IpAddr,
-    time::Duration,
-};
+use std::{fmt::Write as _, io, net::IpAddr, time::Duration};
 
 /// Writes the lines.
 #[derive(Debug, Clone)]
@@ -159,7 +154,8 @@ fn pretty(entry: &Entry<'_>) -> Vec<u8> {
 
 /// Characters that could forge a line or turn it around: controls, line separators, bidirectional overrides.
 fn is_unsafe(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+    character.is_control()
+        || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }
 
 /// JSON whose text holds no unsafe character even where JSON would allow it.

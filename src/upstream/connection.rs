@@ -28,7 +28,11 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects within `timeout`, TLS included.
-    pub(super) async fn open(spec: &Endpoint, tls: Option<&Arc<ClientConfig>>, timeout: Duration) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        spec: &Endpoint,
+        tls: Option<&Arc<ClientConfig>>,
+        timeout: Duration,
+    ) -> Result<Self, Failure> {
         let opening = async {
             let tcp = TcpStream::connect((spec.host.as_str(), spec.port)).await?;
             tcp.set_nodelay(true)?;

@@ -48,7 +48,8 @@ impl Upstreams {
                 Err(())
             };
             let endpoints = section.endpoints.iter();
-            let endpoints = endpoints.map(|spec| Arc::new(Endpoint::new(spec, section, workers, settings.as_ref().ok())));
+            let endpoints =
+                endpoints.map(|spec| Arc::new(Endpoint::new(spec, section, workers, settings.as_ref().ok())));
             Target::new(section.clone(), endpoints.collect())
         };
         Self(sections.iter().map(compile).collect())

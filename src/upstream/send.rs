@@ -145,7 +145,9 @@ impl Target {
             }
             let copy = replayable(&request);
             match self.answer(&mut kept, request, progress.as_ref()).await {
-                Ok(response) => return self.accept(response, Lease { connection: kept, place, worker, sent: progress }),
+                Ok(response) => {
+                    return self.accept(response, Lease { connection: kept, place, worker, sent: progress });
+                }
                 Err(Miss::Unsent(unsent, _)) => request = *unsent,
                 Err(Miss::Spent(failure)) => match (copy, failure) {
                     // It closed upon our request, as an unused connection may at any time.

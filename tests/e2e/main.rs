@@ -1,1 +1,25 @@
-fn main(){}
+//! The gateway from outside: one binary, one module per chapter of the README, real processes throughout.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by panicking")]
+#![expect(clippy::print_stderr, reason = "a failed test shows the last words of its processes")]
+#![expect(clippy::disallowed_methods, reason = "tests measure real time from outside")]
+
+mod harness;
+
+mod admin;
+mod chaos;
+mod command_line;
+mod cookie_guard;
+mod drain;
+mod express_site;
+mod identity;
+mod log;
+mod managed;
+mod messages;
+mod paths;
+mod quick_start;
+mod refusals;
+mod reload;
+mod rules;
+mod sessions_express;
+mod store_outage;
+mod upstreams;

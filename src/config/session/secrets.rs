@@ -85,6 +85,7 @@ pub(super) fn read(section: &mut Section<'_>, required: bool, watched: &mut Vec<
     secrets
 }
 
+/// One secret a line; empty lines are skipped, so that a line break at the end does no harm.
 fn read_file(section: &Section<'_>, name: &str, span: Span, watched: &mut Vec<PathBuf>) -> Vec<Secret> {
     let path = section.reader.directory.join(name);
     let text = fs::read_to_string(&path);
@@ -108,6 +109,7 @@ fn read_file(section: &Section<'_>, name: &str, span: Span, watched: &mut Vec<Pa
     secrets
 }
 
+/// Says what makes a secret easy to guess, without showing it.
 fn judge(section: &Section<'_>, secret: &str, span: Span, which: &str) {
     let remedy =
         "make one with `openssl rand -base64 32`, put it first and keep the old one behind it until sessions have gone";

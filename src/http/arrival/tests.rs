@@ -201,7 +201,10 @@ fn a_host_that_is_not_ours_is_told_from_one_that_is_invalid() {
 
 proptest! {
     #[test]
-    fn no_garbage_hop_reaches_an_upstream(line in "[0-9a-f:., \\[\\]]{0,40}", from in "(10\\.0\\.0\\.1|9\\.9\\.9\\.9)") {
+    fn no_garbage_hop_reaches_an_upstream(
+        line in "[0-9a-f:., \\[\\]]{0,40}",
+        from in "(10\\.0\\.0\\.1|9\\.9\\.9\\.9)",
+    ) {
         let headers = written(&from, &[("x-forwarded-for", &line)]);
         for hop in text(&headers, "x-forwarded-for").expect("the direct peer is known").split(", ") {
             prop_assert!(hop.parse::<IpAddr>().is_ok(), "{}", hop);

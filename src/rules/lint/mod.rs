@@ -9,7 +9,7 @@ mod spelling;
 
 use super::{
     pattern::{Pattern, Segment},
-    table::{self, Rules},
+    table::Rules,
 };
 use crate::{
     config::{

@@ -11,10 +11,10 @@ use crate::{
 use http::Method;
 
 pub(super) fn lint(book: &Book<'_>, diagnostics: &mut Diagnostics) {
-    for (index, rule) in book.numbered().filter(|(_, rule)| rule.keeps_encoded_slash) {
-        let stricter = book.numbered().filter(|(_, other)| is_weaker(rule, other));
-        let way = stricter.into_iter().find_map(|(_, other)| way_into(book, rule, other));
-        if let Some((path, stricter)) = way.filter(|(_, stricter)| *stricter != index) {
+    for rule in book.rules.iter().filter(|rule| rule.keeps_encoded_slash) {
+        let mut stricter = book.rules.iter().filter(|other| is_weaker(rule, other));
+        let way = stricter.find_map(|other| way_into(book, rule, other));
+        if let Some((path, stricter)) = way {
             let stricter = book.rules.get(stricter).map_or_else(String::new, |rule| name(stricter, rule));
             let message = format!(
                 "a path with `%2F` that this rule lets through is `{path}` once decoded, which {stricter} protects"

@@ -15,32 +15,31 @@ use crate::{
 pub(super) fn lint(book: &Book<'_>, diagnostics: &mut Diagnostics) {
     for (index, public) in book.numbered().filter(|(_, rule)| is_public(rule)) {
         for path in &public.paths {
-            let pattern = Pattern::parse(&path.text);
-            let protected = book.numbered().skip(index + 1).filter(|(_, rule)| rule.session == Requirement::Required);
-            let finding = protected.filter(|(_, rule)| shares_methods(rule, public)).find_map(|(index, rule)| {
-                let nearness = table::patterns(rule).iter().find_map(|protected| nearness(&pattern, protected))?;
-                Some((nearness, name(index, rule)))
-            });
-            let (text, span) = (&path.text, path.span.clone());
-            match finding {
-                Some((Near::Spelling, rule)) => {
-                    let message = format!(
-                        "`{text}` is public here, but protected by {rule} for every server that ignores case or a trailing slash"
-                    );
-                    diagnostics.warning(
-                        span,
-                        message,
-                        "spell the path the same way in both rules, or protect it here too",
-                    );
-                }
-                Some((Near::Above, rule)) => {
-                    let message = format!("only `{text}` itself is public: what lies below is protected by {rule}");
-                    diagnostics.warning(span, message, format!("write `{text}/**` if all of it is meant to be public"));
-                }
-                None => {}
-            }
+            let Some((near, rule)) = neighbour(book, index, public, &Pattern::parse(&path.text)) else { continue };
+            let text = &path.text;
+            let (message, remedy) = match near {
+                Near::Spelling => (
+                    format!("`{text}` is public, but {rule} protects it where case and a trailing slash do not count"),
+                    "spell the path the same way in both rules, or protect it here too".to_owned(),
+                ),
+                Near::Above => (
+                    format!("only `{text}` itself is public: what lies below is protected by {rule}"),
+                    format!("write `{text}/**` if all of it is meant to be public"),
+                ),
+            };
+            diagnostics.warning(path.span.clone(), message, remedy);
         }
     }
+}
+
+/// The first later rule that protects a path close to `pattern`, and how close.
+fn neighbour(book: &Book<'_>, index: usize, public: &Rule, pattern: &Pattern) -> Option<(Near, String)> {
+    let later = book.numbered().skip(index + 1);
+    let mut protected = later.filter(|(_, rule)| rule.session == Requirement::Required && shares_methods(rule, public));
+    protected.find_map(|(index, rule)| {
+        let near = table::patterns(rule).iter().find_map(|protected| nearness(pattern, protected))?;
+        Some((near, name(index, rule)))
+    })
 }
 
 /// How a public path lies to a protected one.

@@ -97,12 +97,59 @@ fn examining_says_why_each_rule_was_missed() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60_000))]
+
     #[test]
     fn examining_ends_at_the_rule_that_is_found(target in "(/[abAB]){1,3}/?", method in "(GET|HEAD|POST)") {
         let get = config::rules::Rule { methods: vec![Method::GET], ..rule(&["/a/**"], Required) };
-        let rules = compile(&[rule(&["/a/b", "/b/*"], Optional), get, rule(&["/B"], Required), rule(&["/*/a/**"], Off)]);
+        let rules = compile(&[rule(&["/a/b", "/b/*"], Optional), get, rule(&["/B"], Required), rule(&["/*/a"], Off)]);
         let examined = rules.examine(&method.parse().expect("a method"), &path(&target));
         let last = examined.last().filter(|last| matches!(last.outcome, Outcome::Match { .. }));
         prop_assert_eq!(last.map(|last| last.rule.index), found(&rules, &method, &target).ok());
     }
+
+    /// Whatever habit a server has, a path that a public rule lets through is not the protected one to it.
+    #[test]
+    fn no_reading_of_a_public_path_is_protected(target in targets()) {
+        let rules = compile(&[rule(&["/admin/**", "/a/*/secret"], Required), rule(&[], Off)]);
+        let Ok(uri) = target.parse() else { return Ok(()) };
+        let Ok(path) = NormalPath::of(&uri) else { return Ok(()) };
+        if rules.find(&Method::GET, &path).is_ok_and(|rule| rule.index == 1) {
+            let protected = [Pattern::parse("/admin/**"), Pattern::parse("/a/*/secret")];
+            for reading in readings(path.as_str()) {
+                let reached = protected.iter().any(|pattern| pattern.matches(&reading, Spelling::Folded));
+                prop_assert!(!reached, "{} is read as {}", path.as_str(), reading);
+            }
+        }
+    }
+}
+
+/// Paths made of what attacks are made of.
+fn targets() -> impl Strategy<Value = String> {
+    let pieces = [
+        "/", "/", "//", "admin", "ADMIN", "a", "secret", "x", ";", ";x", "%3b", "%3B", "%3f", "%23", "%2f", "%5c", ".",
+        "%2e", "%61", "%41dmin", "%20", "%25", "%00",
+    ];
+    let pieces = proptest::collection::vec(proptest::sample::select(pieces.to_vec()), 0..8);
+    pieces.prop_map(|pieces| format!("/{}", pieces.concat()))
+}
+
+/// What servers with other habits make of a path: decoded, cut at parameters, query and fragment, slashes merged.
+fn readings(path: &str) -> Vec<String> {
+    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let mut readings = vec![path.to_owned(), decoded];
+    let cut = |path: &str| path.split(['\0', '?', '#']).next().unwrap_or("").to_owned();
+    let without_parameters = |path: &str| {
+        let segments = path.split('/').map(|segment| segment.split(';').next().unwrap_or(""));
+        segments.collect::<Vec<_>>().join("/")
+    };
+    for reading in [&cut as &dyn Fn(&str) -> String, &without_parameters] {
+        let more: Vec<_> = readings.iter().map(|path| reading(path)).collect();
+        readings.extend(more);
+    }
+    let merged =
+        |path: &String| format!("/{}", path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/"));
+    let more: Vec<_> = readings.iter().map(merged).collect();
+    readings.extend(more);
+    readings
 }

@@ -63,8 +63,8 @@ impl Express {
         &self.cookie
     }
 
-    /// Judges as the packages cookie 0.7, express-session 1.19 and cookie-signature 1.0 do; raw bytes beyond ASCII, which
-    /// no such app ever sent, are refused.
+    /// Judges as the packages cookie 0.7, express-session 1.19 and cookie-signature 1.0 do; raw bytes beyond ASCII,
+    /// which no such app ever sent, are refused.
     pub(super) fn verify(&self, value: &[u8]) -> Result<SessionId, Absence> {
         let value = std::str::from_utf8(value).ok().filter(|value| value.is_ascii()).ok_or(Absence::Malformed)?;
         let value = decode_component(unquote(value));

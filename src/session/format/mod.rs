@@ -110,8 +110,8 @@ impl Format {
         }
     }
 
-    /// The attributes of a cookie that the gateway sets, each begun with `; `. With the time at which the session begins
-    /// (since the Unix epoch) they hold its expiry, if it has one.
+    /// The attributes of a cookie that the gateway sets, each begun with `; `. With the time at which the session
+    /// begins (since the Unix epoch) they hold its expiry, if it has one.
     pub(super) fn attributes(&self, https: bool, begins: Option<Duration>) -> String {
         match self {
             Self::Express(express) => express.attributes(https, begins),

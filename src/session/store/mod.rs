@@ -59,8 +59,8 @@ pub enum NotUpdated<E> {
 }
 
 impl Store {
-    /// Makes the store that `[store]` names. A Redis server is connected to in the background, by each worker for itself;
-    /// one that is missing is an [`Outage`] for whoever asks, until it is there.
+    /// Makes the store that `[store]` names. A Redis server is connected to in the background, by each worker for
+    /// itself; one that is missing is an [`Outage`] for whoever asks, until it is there.
     pub fn compile(store: &store::Store, workers: &Workers) -> Self {
         match &store.url {
             store::Url::Memory => Self(Kind::Memory(Arc::default())),
@@ -122,8 +122,8 @@ impl Store {
         }
     }
 
-    /// Changes a record atomically: `change` sees the current bytes and gives the new ones, or `None` where it takes the
-    /// record for gone. It may be called several times. A record that ends meanwhile stays ended.
+    /// Changes a record atomically: `change` sees the current bytes and gives the new ones, or `None` where it
+    /// takes the record for gone. It may be called several times. A record that ends meanwhile stays ended.
     pub async fn update<E>(
         &self,
         worker: Worker,

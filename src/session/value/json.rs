@@ -16,8 +16,8 @@ pub struct Fault(pub &'static str);
 
 /// Reads one JSON text (RFC 8259), white space around it allowed and nothing else.
 ///
-/// Of equal keys all are kept and the last counts. Invalid UTF-8, a byte order mark and lone surrogates are faults, and
-/// so is whatever lies beyond [`DEPTH_MAX`], [`NODES_MAX`] or [`BYTES_MAX`].
+/// Of equal keys all are kept and the last counts. Invalid UTF-8, a byte order mark and lone surrogates are faults,
+/// and so is whatever lies beyond [`DEPTH_MAX`], [`NODES_MAX`] or [`BYTES_MAX`].
 pub fn read(bytes: &[u8]) -> Result<Value, Fault> {
     if bytes.len() > BYTES_MAX {
         return Err(Fault("longer than 1 MiB"));

@@ -6,7 +6,8 @@ use super::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault(pub &'static str);
 
-/// JSON merge patch (RFC 7396): a member of `patch` replaces the target's, `null` removes it, maps are merged in turn.
+/// JSON merge patch (RFC 7396): a member of `patch` replaces the target's, `null` removes it, maps are merged in
+/// turn.
 pub fn merge(target: &mut Value, patch: &Value) {
     let Value::Map(changes) = patch else {
         *target = patch.clone();

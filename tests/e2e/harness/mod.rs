@@ -1,0 +1,149 @@
+//! What the chapters stand on: real processes, raw sockets, conditions with a deadline instead of sleeps.
+
+mod client;
+mod connection;
+mod express;
+mod gateway;
+mod process;
+mod redis;
+mod upstream;
+
+pub(crate) use client::{Jar, Request, get, post};
+pub(crate) use connection::{Connection, Message};
+pub(crate) use express::{
+    COUNTER, SECRET, Site, counter_site, express_gateway, record, signature, signed, store_session,
+};
+pub(crate) use gateway::{Gateway, Setup, onedoor, open_gateway, open_rule};
+pub(crate) use process::Process;
+pub(crate) use redis::Redis;
+pub(crate) use upstream::{Listener, Reply, Upstream};
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long anything may take that should happen at once; generous, since the machine may be busy.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits until the condition gives a value; fails with `what` after [`DEADLINE`].
+pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} in vain: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// An address that nobody listens on. Ports lie below those that the kernel gives to outgoing connections, and
+/// each test process has its own stretch of them, so that parallel tests do not take each other's.
+pub(crate) fn free_address() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (std::process::id() % 500 * 40 + step) % 22_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).expect("it is below 32000")));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
+/// A directory that is removed at the end.
+#[derive(Debug)]
+pub(crate) struct Dir(PathBuf);
+
+impl Dir {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("onedoor-e2e-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file into it and answers its path.
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! The stage itself, without a gateway.
+    use super::{Connection, Redis, Reply, Upstream, express::App, get, post};
+
+    #[test]
+    fn redis_keeps_its_data_when_it_is_killed_and_answers_again_after_a_pause() {
+        let mut redis = Redis::start();
+        redis.set("key", "value");
+        redis.restart();
+        assert_eq!(redis.ask(&["GET", "key"]).as_deref(), Some("value"));
+        assert_eq!((redis.ask(&["GET", "none"]), redis.keys("k*")), (None, vec!["key".to_owned()]));
+        redis.pause();
+        redis.resume();
+        redis.kill();
+        redis.restart();
+        assert_eq!(redis.ask(&["TTL", "none"]).as_deref(), Some("-2"));
+    }
+
+    #[test]
+    fn an_upstream_echoes_stops_and_comes_back() {
+        let mut app = Upstream::echo();
+        let address = app.url().trim_start_matches("http://").parse().unwrap();
+        let mut connection = Connection::open(address);
+        for target in ["/one", "/two"] {
+            assert_eq!(get(target).send_on(&mut connection, address).json()["target"], target);
+        }
+        assert_eq!(post("/", "abc").send(address).json()["length"], 3);
+        assert_eq!((app.accepted(), app.last().method()), (2, "POST"));
+        app.hang_up();
+        assert!(connection.is_closed());
+        app.restart();
+        assert_eq!(get("/").send(address).status(), 200);
+        let closing = Upstream::start(|_| Reply::raw("HTTP/1.1 200 OK\r\n\r\nrest").close());
+        let address = closing.url().trim_start_matches("http://").parse().unwrap();
+        assert_eq!(get("/").send(address).text(), "rest");
+    }
+
+    #[test]
+    fn the_express_apps_share_a_session_that_may_also_be_made_by_hand() {
+        for generation in ["current", "three"] {
+            let secret = "a secret of the apps";
+            let redis = Redis::start();
+            let (writer, mut reader) =
+                (App::start(generation, "writer", &redis, secret), App::start(generation, "reader", &redis, secret));
+            let mut jar = super::Jar::default();
+            assert_eq!(jar.send(post("/login", "user=42"), writer.address).status(), 303);
+            assert_eq!(jar.send(post("/increment", ""), writer.address).json()["count"], 1);
+            assert_eq!(jar.send(get("/"), reader.address).json()["user"]["id"], 42);
+            redis.set("sess:by-hand", super::record("7", "[]"));
+            let cookie = format!("connect.sid={}", super::signed("by-hand", secret));
+            assert_eq!(get("/").cookie(&cookie).send(reader.address).json()["user"]["id"], 7);
+            let wrong = format!("connect.sid={}", super::signed("by-hand", "another secret"));
+            assert!(get("/").cookie(&wrong).send(reader.address).json()["user"].is_null());
+            reader.restart();
+            assert_eq!(jar.send(get("/"), reader.address).json()["count"], 1);
+            assert_eq!(jar.send(post("/logout", ""), writer.address).status(), 200);
+            assert!(jar.send(get("/"), reader.address).json()["user"].is_null());
+        }
+    }
+}

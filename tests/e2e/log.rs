@@ -1,0 +1,132 @@
+//! The log: one line a request, and never a secret.
+
+use crate::harness::{
+    Connection, Gateway, Listener, Redis, SECRET, Upstream, eventually, express_gateway, get, open_gateway, record,
+    store_session,
+};
+
+const RULES: &str = "[[rules]]\npath = \"/login\"\ndest = \"app\"\nsession = \"off\"\n[[rules]]\ndest = \"app\"";
+
+/// The lines that mention a text.
+fn lines(gateway: &Gateway, text: &str) -> Vec<String> {
+    gateway.output().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+}
+
+#[test]
+fn each_request_is_one_line_that_says_what_happened() {
+    let (redis, app) = (Redis::start(), Upstream::echo());
+    let gateway = express_gateway(&redis, &app.url(), "", RULES);
+    let cookie = store_session(&redis, "one", &record("\"zoe\"", "[]"));
+    gateway.send(&get("/seen-by-zoe?token=hidden").cookie(&cookie));
+    let line = gateway.log_line("/seen-by-zoe").to_string();
+    for text in ["GET", "200", "zoe", "app", "127.0.0.1"] {
+        assert!(line.contains(text), "no {text} in {line}");
+    }
+    gateway.get("/seen-by-nobody");
+    let line = gateway.log_line("/seen-by-nobody").to_string();
+    for text in ["401", "session_required"] {
+        assert!(line.contains(text), "no {text} in {line}");
+    }
+    let last = gateway.get("/the-last");
+    gateway.log_line("/the-last");
+    assert!(gateway.log_line("/the-last").to_string().contains(last.json()["request_id"].as_str().unwrap()));
+    assert_eq!((lines(&gateway, "/seen-by-zoe").len(), lines(&gateway, "/seen-by-nobody").len()), (1, 1));
+}
+
+#[test]
+fn the_exact_cause_of_a_refusal_is_told_here() {
+    let (redis, app) = (Redis::start(), Upstream::echo());
+    let gateway = express_gateway(&redis, &app.url(), "", RULES);
+    let anonymous = store_session(&redis, "one", r#"{"cookie":{}}"#);
+    let broken = store_session(&redis, "two", "garbage");
+    let gone = format!("connect.sid={}", crate::harness::signed("three", SECRET));
+    let mut causes = Vec::new();
+    let cookies = ["a=1", "connect.sid=x", "connect.sid=s:x.y", &anonymous, &broken, &gone];
+    for (n, cookie) in cookies.into_iter().enumerate() {
+        gateway.send(&get(&format!("/cause-{n}")).cookie(cookie));
+        let line = gateway.log_line(&format!("/cause-{n}"));
+        let words = line.as_object().unwrap().values().filter_map(|value| value.as_str());
+        // What differs between the lines besides times, ids and paths, all of which hold digits.
+        let words: Vec<String> = words.filter(|word| !word.contains(char::is_numeric)).map(str::to_owned).collect();
+        causes.push(words);
+    }
+    let mut different = causes.clone();
+    different.sort();
+    different.dedup();
+    assert!(different.len() >= 5, "{causes:?}");
+}
+
+#[test]
+fn no_secret_is_ever_written() {
+    let (mut redis, app) = (Redis::start(), Upstream::echo());
+    let gateway = express_gateway(&redis, &app.url(), "", RULES);
+    let id = "sid-that-must-stay-secret";
+    let cookie = store_session(&redis, id, &record("\"zoe\"", "[]"));
+    let request = get("/x?password=query-secret").cookie(&cookie).header("Authorization", "Bearer header-secret");
+    assert_eq!(gateway.send(&request).status(), 200);
+    let mangled = gateway.send(&get("/y").cookie(format!("{cookie}x; other=cookie-secret")));
+    let listed = gateway.send(&get("/a/../b?password=query-secret").cookie(&cookie));
+    redis.kill();
+    let refused = gateway.send(&request);
+    assert_eq!((mangled.status(), listed.status(), refused.status()), (401, 400, 503));
+    gateway.log_line("\"/y\"");
+    let everything = format!("{}{}{}{}", gateway.output(), mangled.text(), listed.text(), refused.text());
+    for secret in [id, "query-secret", "header-secret", "cookie-secret", SECRET, "a stranger"] {
+        assert!(!everything.contains(secret), "{secret} in\n{everything}");
+    }
+}
+
+#[test]
+fn queries_are_logged_where_the_file_says_so() {
+    let app = Upstream::echo();
+    let url = app.url();
+    let gateway = Gateway::start(format!(
+        "[upstreams]\napp = \"{url}\"\n[[rules]]\ndest = \"app\"\nsession = \"off\"\n[log]\nquery = true"
+    ));
+    gateway.get("/with?x=seen-query");
+    gateway.log_line("seen-query");
+}
+
+#[test]
+fn a_client_that_leaves_is_a_line_too() {
+    let app = Listener::bind();
+    let gateway = open_gateway("", &app.url());
+    let mut client = Connection::open(gateway.address);
+    client.write(get("/left-early").bytes(gateway.address));
+    app.accept().request().unwrap();
+    client.close();
+    drop(client);
+    assert!(gateway.log_line("/left-early").to_string().contains("499"));
+}
+
+#[test]
+fn nothing_that_a_client_sends_breaks_a_line() {
+    let (redis, app) = (Redis::start(), Upstream::echo());
+    let gateway = express_gateway(&redis, &app.url(), "", RULES);
+    let user = "zoe\\n{\\\"status\\\":200,\\\"forged\\\":true}\\u001b[31m\\u202e";
+    let cookie = store_session(&redis, "one", &record(&format!("\"{user}\""), "[]"));
+    gateway.send(&get("/forging").cookie(&cookie).header("User-Agent", "a\tb \u{1b}[2J"));
+    gateway.log_line("/forging");
+    let output = gateway.output();
+    assert!(output.chars().all(|c| c == '\n' || !c.is_control()), "{output:?}");
+    assert!(!output.lines().any(|line| line.starts_with("{\"status\":200,\"forged\"")));
+    for line in output.lines().filter(|line| line.starts_with('{')) {
+        serde_json::from_str::<serde_json::Value>(line).unwrap();
+    }
+}
+
+#[test]
+fn lines_can_be_switched_off_and_made_pretty() {
+    let app = Upstream::echo();
+    let url = app.url();
+    let text =
+        |log: &str| format!("[upstreams]\napp = \"{url}\"\n[[rules]]\ndest = \"app\"\nsession = \"off\"\n[log]\n{log}");
+    let mut quiet = Gateway::start(text("access = false"));
+    quiet.get("/unseen");
+    quiet.terminate();
+    assert!(lines(&quiet, "/unseen").is_empty());
+    let pretty = Gateway::start(text("format = \"pretty\""));
+    pretty.get("/pretty");
+    let line = eventually("a line", || lines(&pretty, "/pretty").pop());
+    assert!(!line.starts_with('{'), "{line}");
+}

@@ -1,0 +1,124 @@
+//! The store is down: refused, never let through, never logged out, and healed without help.
+
+use crate::harness::{Gateway, Redis, Upstream, eventually, express_gateway, get, record, store_session};
+use std::time::{Duration, Instant};
+
+const RULES: &str = r#"
+[[rules]]
+path = "/optional"
+dest = "app"
+session = "optional"
+[[rules]]
+path = ["/public", "/login"]
+dest = "app"
+session = "off"
+[[rules]]
+dest = "app"
+"#;
+
+struct Stage {
+    redis: Redis,
+    app: Upstream,
+    gateway: Gateway,
+    cookie: String,
+}
+
+fn stage() -> Stage {
+    let (redis, app) = (Redis::start(), Upstream::echo());
+    let gateway = express_gateway(&redis, &app.url(), "", RULES);
+    let cookie = store_session(&redis, "one", &record("1", "[]"));
+    let stage = Stage { redis, app, gateway, cookie };
+    assert_eq!(stage.gateway.send(&get("/").cookie(&stage.cookie)).status(), 200);
+    stage
+}
+
+impl Stage {
+    fn is_refused_in_time(&self) {
+        for path in ["/", "/optional"] {
+            let before = self.app.requests().len();
+            let start = Instant::now();
+            let response = self.gateway.send(&get(path).cookie(&self.cookie));
+            assert!(start.elapsed() < Duration::from_millis(1500), "{path}: {:?}", start.elapsed());
+            assert_eq!((response.status(), response.reason().as_str()), (503, "store_unavailable"), "{path}");
+            assert!(response.header("retry-after").unwrap().parse::<u32>().is_ok());
+            assert!(response.all("set-cookie").is_empty(), "the cookie is kept");
+            assert_eq!(self.app.requests().len(), before, "{path}");
+        }
+        let browser = self.gateway.send(&get("/").cookie(&self.cookie).html());
+        assert_eq!(browser.status(), 503, "a browser is not sent to log in again");
+        assert_eq!(self.gateway.send(&get("/public").cookie(&self.cookie)).status(), 200);
+        assert_eq!(self.gateway.get("/").status(), 401, "who brings no cookie needs no store");
+        assert_eq!(get("/readyz").send(self.gateway.admin).status(), 200);
+    }
+
+    fn heals(&self) {
+        eventually("the session is found again", || {
+            let response = self.gateway.send(&get("/").cookie(&self.cookie));
+            assert!(matches!(response.status(), 200 | 503), "{}", response.start);
+            (response.status() == 200).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_store_that_is_gone_is_503_until_it_is_back() {
+    let mut stage = stage();
+    stage.redis.kill();
+    stage.is_refused_in_time();
+    stage.redis.restart();
+    stage.heals();
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_503_until_it_does() {
+    let stage = stage();
+    stage.redis.pause();
+    stage.is_refused_in_time();
+    stage.redis.resume();
+    stage.heals();
+}
+
+#[test]
+fn a_store_that_refuses_its_work_is_503() {
+    let stage = stage();
+    stage.redis.ask(&["ACL", "SETUSER", "default", "-@all", "+acl", "+ping"]);
+    let response = stage.gateway.send(&get("/").cookie(&stage.cookie));
+    assert_eq!((response.status(), response.reason().as_str()), (503, "store_unavailable"));
+    stage.redis.ask(&["ACL", "SETUSER", "default", "+@all"]);
+    stage.heals();
+}
+
+#[test]
+fn a_gateway_that_starts_without_its_store_heals_too() {
+    let (mut redis, app) = (Redis::start(), Upstream::echo());
+    let cookie = store_session(&redis, "one", &record("1", "[]"));
+    redis.kill();
+    let gateway = express_gateway(&redis, &app.url(), "", RULES);
+    let mut stage = Stage { redis, app, gateway, cookie };
+    stage.is_refused_in_time();
+    stage.redis.restart();
+    stage.heals();
+}
+
+#[test]
+fn answers_never_cross_over_between_cancelled_requests() {
+    let stage = stage();
+    let cookies: Vec<(String, String)> = (0..32)
+        .map(|n| (n.to_string(), store_session(&stage.redis, &format!("many-{n}"), &record(&n.to_string(), "[]"))))
+        .collect();
+    for round in 0..20 {
+        for (_, cookie) in &cookies {
+            // A request whose client leaves at once.
+            let mut connection = crate::harness::Connection::open(stage.gateway.address);
+            connection.write(get("/gone").cookie(cookie).bytes(stage.gateway.address));
+        }
+        let (user, cookie) = &cookies[round % cookies.len()];
+        let response = stage.gateway.send(&get("/").cookie(cookie)).json();
+        let header = response["headers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|pair| pair[0].as_str().unwrap().eq_ignore_ascii_case("x-forwarded-user"));
+        assert_eq!(header.unwrap()[1], user.as_str());
+    }
+}
