@@ -53,8 +53,7 @@ where
     let mut builder = http1::Builder::new();
     builder
         .max_headers(limits.headers.saturating_mul(2).max(256))
-        .max_buf_size(head_bytes.saturating_mul(2).max(BUFFER_BYTES_MIN))
-        .pipeline_flush(true);
+        .max_buf_size(head_bytes.saturating_mul(2).max(BUFFER_BYTES_MIN));
     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!(%error, "a client connection ended early");
     }

@@ -112,26 +112,38 @@ impl<S> Timed<S> {
             self.drained = Some(clock::now() + LINGER);
         }
         loop {
-            let deadline = match self.activity.phase() {
-                Phase::Busy => return Poll::Pending,
-                Phase::Head(begun) => begun + self.limits.header_timeout,
-                Phase::Idle(since) => {
-                    let deadline = since + self.limits.keepalive;
-                    self.drained.map_or(deadline, |drained| drained.min(deadline))
-                }
-            };
-            // The alarm is moved forward only when it rings, so that a busy connection does not move it at all.
-            if self.alarm.deadline().into_std() > deadline {
-                self.alarm.as_mut().reset(deadline.into());
+            let over = self.over_at();
+            let latest = over.or_else(|| self.drained.map(|_| clock::now() + LINGER));
+            if latest.is_some_and(|latest| self.alarm.deadline().into_std() > latest) {
+                self.set_alarm(latest);
             }
             if self.alarm.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if clock::now() >= deadline {
-                return Poll::Ready(());
+            match over {
+                Some(over) if clock::now() >= over => return Poll::Ready(()),
+                // The alarm is moved on only when it rings, so that a busy connection hardly ever moves it. It is set
+                // for a busy one, too: nobody reads between its response and the next request.
+                _ => self.set_alarm(latest),
             }
-            self.alarm.as_mut().reset(deadline.into());
         }
+    }
+
+    /// When the connection's time is up; `None` while it is busy.
+    fn over_at(&self) -> Option<Instant> {
+        match self.activity.phase() {
+            Phase::Busy => None,
+            Phase::Head(begun) => Some(begun + self.limits.header_timeout),
+            Phase::Idle(since) => {
+                let over = since + self.limits.keepalive;
+                Some(self.drained.map_or(over, |drained| drained.min(over)))
+            }
+        }
+    }
+
+    fn set_alarm(&mut self, at: Option<Instant>) {
+        let at = at.unwrap_or_else(|| clock::now() + self.limits.keepalive);
+        self.alarm.as_mut().reset(at.into());
     }
 }
 

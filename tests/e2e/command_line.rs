@@ -76,7 +76,7 @@ fn check_and_run_report_everything_at_once() {
             "gateway.toml:3:",
             "30s",
             "gateway.toml:10:8",
-            "`app`",
+            "did you mean \"app\"",
             "gateway.toml:11:",
             "off",
         ];

@@ -250,7 +250,7 @@ fn readings(path: &str) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(30_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
     fn normalising_twice_changes_nothing(target in targets()) {
