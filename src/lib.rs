@@ -48,10 +48,11 @@
 //! A forward is made from a grant:
 //!
 //! ```
-//! use onedoor::{access::Grant, http::{Head, arrival::Arrival}, identity::{Forward, Identity}, rules::Rewritten};
+//! use http::uri::PathAndQuery;
+//! use onedoor::{access::Grant, http::{Head, arrival::Arrival}, identity::{Forward, Identity}};
 //!
-//! fn forward(identity: &Identity, head: Head, to: Rewritten, arrival: &Arrival, grant: &Grant) -> Forward {
-//!     identity.attach(head, to, arrival, grant)
+//! fn forward(identity: &Identity, head: Head, to: PathAndQuery, arrival: &Arrival, grant: &Grant) -> Forward {
+//!     identity.attach(head, to, None, arrival, grant)
 //! }
 //! ```
 //!

@@ -33,7 +33,7 @@ pub(super) fn serve(loaded: Loaded, source: Option<Source>, beside: impl FnOnce(
         return Err(Exit::new(code::CONFIG, loaded.diagnostics.render(&loaded.source, colour())));
     };
     let output = Output::start(io::stdout()).map_err(unavailable("the log cannot be started"))?;
-    let levels = events::start(&config.log, output.clone());
+    let levels = events::start(config.log.level, config.log.is_pretty(), output.clone());
     let mut threads = Threads::start(config.server.workers).map_err(unavailable("workers cannot be started"))?;
     let surroundings = Surroundings { workers: threads.workers().clone(), output: output.clone() };
     let snapshot =

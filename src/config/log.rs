@@ -4,6 +4,7 @@ use super::{
     keys::{Key, Shape, Table},
     section::Section,
 };
+use std::io::IsTerminal;
 use tracing::Level;
 
 /// The keys of `[log]`.
@@ -36,6 +37,17 @@ pub struct Log {
     pub access: bool,
     /// `query`: queries are logged too.
     pub query: bool,
+}
+
+impl Log {
+    /// Whether lines are for people: as configured, else whether a person is looking.
+    pub fn is_pretty(&self) -> bool {
+        match self.format {
+            Format::Pretty => true,
+            Format::Json => false,
+            Format::Auto => std::io::stdout().is_terminal(),
+        }
+    }
 }
 
 /// `format`.

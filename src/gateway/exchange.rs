@@ -13,7 +13,7 @@ use crate::{
     upstream::{StreamFault, Target},
 };
 use http::{
-    HeaderMap, HeaderValue, Method, Response, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Response, Uri,
     header::{ACCEPT, HOST, REFERER},
 };
 use std::{
@@ -21,6 +21,9 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+
+static FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+static FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// The status in the log when the client left before there was an answer.
 const CLIENT_LEFT: u16 = 499;
@@ -261,9 +264,10 @@ impl Drop for Exchange {
 
 /// Browser navigation: by Fetch Metadata where the browser sends it, else by what a GET or HEAD accepts.
 fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
-    let is = |name: &str, values: &[&str]| headers.get(name).is_some_and(|value| values.iter().any(|one| value == one));
-    if headers.contains_key("sec-fetch-mode") || headers.contains_key("sec-fetch-dest") {
-        return is("sec-fetch-mode", &["navigate"]) && is("sec-fetch-dest", &["document", "iframe", "frame"]);
+    let (mode, dest) = (headers.get(&FETCH_MODE), headers.get(&FETCH_DEST));
+    if mode.is_some() || dest.is_some() {
+        let shows = |dest: &HeaderValue| dest == "document" || dest == "iframe" || dest == "frame";
+        return mode.is_some_and(|mode| mode == "navigate") && dest.is_some_and(shows);
     }
     let accepts_html = |value: &HeaderValue| {
         let value = value.as_bytes();

@@ -7,6 +7,7 @@ use crate::{
     config::{
         Config,
         diagnostic::Diagnostics,
+        log::Log,
         rules::Requirement,
         server::{self, Server},
     },
@@ -85,7 +86,7 @@ impl Snapshot {
             body_timeout: config.server.limits.body_timeout,
             guard: CookieGuard::compile(config.sessions.iter().zip(sessions.iter().cloned())),
             answers: Answers::compile(&config.sessions),
-            access_log: AccessLog::compile(&config.log, output.clone()),
+            access_log: access_log(&config.log, output),
             store,
             upstreams,
             sessions,
@@ -152,7 +153,9 @@ impl Snapshot {
         let (Some(commands), Some(sessions)) = (Commands::take(headers)?, self.sessions.first()) else {
             return Ok(());
         };
-        for cookie in sessions.obey(&commands, grant.presented(), https, worker).await? {
+        // Boxed: few requests come here, and all would carry its size.
+        let obeyed = Box::pin(sessions.obey(&commands, grant.presented(), https, worker)).await?;
+        for cookie in obeyed {
             headers.append(SET_COOKIE, cookie);
         }
         Ok(())
@@ -197,6 +200,10 @@ fn site(server: &Server) -> Site {
 
 fn limits(limits: &server::Limits) -> Limits {
     Limits { header_bytes: limits.header_bytes, headers: limits.headers, uri_bytes: limits.uri_bytes }
+}
+
+fn access_log(log: &Log, output: &Output) -> Option<AccessLog> {
+    log.access.then(|| AccessLog::new(output.clone(), log.is_pretty(), log.query))
 }
 
 /// What a rule wants to know about the caller.

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, header};
 
 /// Always removed. `HTTP2-Settings` belongs to an upgrade that is never passed on.
-const FIELDS: [HeaderName; 10] = [
+static FIELDS: [HeaderName; 10] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -17,18 +17,26 @@ const FIELDS: [HeaderName; 10] = [
 ];
 
 /// Never removed because `Connection` names them: without them the message would be another one.
-const KEPT: [HeaderName; 4] = [header::HOST, header::CONTENT_LENGTH, header::COOKIE, header::SET_COOKIE];
+static KEPT: [HeaderName; 4] = [header::HOST, header::CONTENT_LENGTH, header::COOKIE, header::SET_COOKIE];
 
 /// Removes the fields of this connection, those named by `Connection` included, from a request or a response.
 ///
 /// Must run before anything is added, so that `Connection` cannot name what the gateway writes.
 pub fn strip(headers: &mut HeaderMap) {
-    for name in named(headers) {
+    let fields: Vec<HeaderName> = headers.keys().filter(|name| is_field(name)).cloned().collect();
+    if fields.contains(&header::CONNECTION) {
+        for name in named(headers) {
+            headers.remove(name);
+        }
+    }
+    for name in fields {
         headers.remove(name);
     }
-    for name in &FIELDS {
-        headers.remove(name);
-    }
+}
+
+/// Looks at the first byte first: most fields of most messages are none of these.
+fn is_field(name: &HeaderName) -> bool {
+    matches!(name.as_str().as_bytes(), [b'c' | b'h' | b'k' | b'p' | b't' | b'u', ..]) && FIELDS.contains(name)
 }
 
 /// What `Connection` names beyond the fields that are removed anyway; seldom anything.

@@ -12,6 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery
 
 /// Carries the session's name on every request that has a session.
 const SESSION: HeaderName = HeaderName::from_static("x-onedoor-session");
+/// About as many fields as are written.
+const WRITTEN: usize = 10;
 const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// Names that upstreams and their frameworks take for identity, whoever wrote them.
@@ -73,6 +75,8 @@ impl Identity {
         headers.remove(header::HOST);
         headers.remove(header::EXPECT);
 
+        // Room for all that is written, so that the map grows once.
+        headers.reserve(WRITTEN);
         arrival.write(&mut headers);
         if let Some(prefix) = prefix {
             headers.insert(PREFIX, prefix.clone());

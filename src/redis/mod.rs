@@ -73,8 +73,11 @@ impl Redis {
     }
 
     /// The first `bytes_max` bytes of a string; empty if there is none.
+    ///
+    /// The client's futures are several KiB large: boxed, they do not swell those of every request.
     pub async fn read(&self, worker: Worker, key: &str, bytes_max: usize) -> Result<Bytes, Failure> {
-        let reply: Result<Value, _> = self.link(worker).client.getrange(key, 0, bytes_max.saturating_sub(1)).await;
+        let reply: Result<Value, _> =
+            Box::pin(self.link(worker).client.getrange(key, 0, bytes_max.saturating_sub(1))).await;
         Ok(self.judge(reply)?.into_bytes().unwrap_or_default())
     }
 
@@ -87,7 +90,7 @@ impl Redis {
     ) -> Result<(Bytes, Option<Duration>), Failure> {
         let client = &self.link(worker).client;
         // Queued one behind the other, so they travel together.
-        let (value, remaining) = tokio::join!(self.read(worker, key, bytes_max), client.pttl::<i64, _>(key));
+        let (value, remaining) = tokio::join!(self.read(worker, key, bytes_max), Box::pin(client.pttl::<i64, _>(key)));
         let remaining = self.judge(remaining);
         let value = value?;
         // -1: it does not expire; -2: it is gone since.

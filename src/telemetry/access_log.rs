@@ -1,7 +1,7 @@
 //! One line a request: who asked for what, what was decided and why, who answered, how long it took.
 
-use super::{events, output::Output};
-use crate::{clock, config::log::Log};
+use super::output::Output;
+use crate::clock;
 use serde::Serialize;
 use std::{fmt::Write as _, io, net::IpAddr, time::Duration};
 
@@ -75,9 +75,9 @@ pub struct Entry<'a> {
 }
 
 impl AccessLog {
-    /// A log as configured; `None` where `access = false`.
-    pub fn compile(log: &Log, output: Output) -> Option<Self> {
-        log.access.then(|| Self { output, pretty: events::is_pretty(log.format), query: log.query })
+    /// A log for people or as JSON, with or without queries.
+    pub fn new(output: Output, pretty: bool, query: bool) -> Self {
+        Self { output, pretty, query }
     }
 
     /// Writes one line.

@@ -1,7 +1,6 @@
 //! Events: start-up, reload, store trouble.
 
 use super::output::Output;
-use crate::config::log::{Format, Log};
 use std::io::IsTerminal;
 use tracing::Level;
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, registry, reload};
@@ -10,20 +9,11 @@ use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, registry, r
 #[derive(Debug, Clone)]
 pub struct Levels(reload::Handle<Targets, registry::Registry>);
 
-/// Whether log lines are for people: as configured, else whether a person is looking.
-pub fn is_pretty(format: Format) -> bool {
-    match format {
-        Format::Pretty => true,
-        Format::Json => false,
-        Format::Auto => std::io::stdout().is_terminal(),
-    }
-}
-
-/// Sends the process's events to `output`. Only the first call in a process has an effect.
-pub fn start(log: &Log, output: Output) -> Levels {
-    let (filter, handle) = reload::Layer::new(ours(log.level));
+/// Sends the process's events to `output`, for people or as JSON. Only the first call in a process has an effect.
+pub fn start(level: Level, pretty: bool, output: Output) -> Levels {
+    let (filter, handle) = reload::Layer::new(ours(level));
     let registry = registry::Registry::default().with(filter);
-    let outcome = if is_pretty(log.format) {
+    let outcome = if pretty {
         let colour = std::io::stdout().is_terminal();
         let layer = fmt::layer().with_writer(output).with_target(false).with_ansi(colour);
         tracing::subscriber::set_global_default(registry.with(layer))

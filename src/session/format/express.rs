@@ -3,10 +3,9 @@
 use super::{Absence, Opened, SessionId, Value, json, same_site};
 use crate::{config::session, secret::Secret};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
-use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use sha2::Sha256;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use ring::hmac;
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use subtle::{Choice, ConstantTimeEq};
 
@@ -35,7 +34,7 @@ pub(in crate::session) struct Express {
     cookie: Arc<str>,
     prefix: String,
     /// One prepared key per secret, newest first.
-    keys: Vec<Hmac<Sha256>>,
+    keys: Vec<hmac::Key>,
     own: Own,
 }
 
@@ -49,8 +48,7 @@ pub(super) struct Own {
 
 impl Express {
     pub(super) fn compile(config: &session::Session, secrets: &[Secret], own: Own) -> Self {
-        let key =
-            |secret: &Secret| Hmac::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes keys of any length");
+        let key = |secret: &Secret| hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
         Self {
             cookie: config.cookie.as_deref().unwrap_or("connect.sid").into(),
             prefix: config.prefix.clone(),
@@ -179,20 +177,28 @@ fn unquote(value: &str) -> &str {
 
 /// `decodeURIComponent`; where that fails, the text as it came.
 fn decode_component(value: &str) -> Cow<'_, str> {
-    let hex = |digits: Option<&[u8]>| digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-    let bytes = value.as_bytes();
-    let mut percents = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'%');
-    if !percents.all(|(at, _)| hex(bytes.get(at + 1..at + 3))) {
+    if !value.contains('%') {
         return value.into();
     }
-    percent_decode_str(value).decode_utf8().unwrap_or(value.into())
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        if *byte != b'%' {
+            decoded.push(*byte);
+            continue;
+        }
+        let digit = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        let (Some(high), Some(low)) = (digit(0), digit(1)) else { return value.into() };
+        decoded.push((high * 16 + low) as u8);
+        rest = &after[2..];
+    }
+    String::from_utf8(decoded).map_or(value.into(), Cow::Owned)
 }
 
-fn encode_tag(key: &Hmac<Sha256>, id: &str) -> [u8; TAG_LEN] {
-    let mut mac = key.clone();
-    mac.update(id.as_bytes());
+fn encode_tag(key: &hmac::Key, id: &str) -> [u8; TAG_LEN] {
     let mut tag = [0; TAG_LEN];
-    let written = STANDARD_NO_PAD.encode_slice(mac.finalize().into_bytes(), &mut tag);
+    let written = STANDARD_NO_PAD.encode_slice(hmac::sign(key, id.as_bytes()), &mut tag);
     written.expect("43 characters hold 32 bytes");
     tag
 }

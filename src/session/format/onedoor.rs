@@ -3,7 +3,7 @@
 use super::{Absence, Opened, SessionId, Value, json, same_site};
 use crate::config::session;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use sha2::{Digest, Sha256};
+use ring::digest::{SHA256, digest};
 use std::{sync::Arc, time::Duration};
 
 /// 256 bits in base64url.
@@ -50,7 +50,7 @@ impl Onedoor {
     /// Who can read the store learns no id from it.
     pub(super) fn key(&self, id: &SessionId) -> String {
         let mut key = self.prefix.clone();
-        URL_SAFE_NO_PAD.encode_string(Sha256::digest(id.expose()), &mut key);
+        URL_SAFE_NO_PAD.encode_string(digest(&SHA256, id.expose().as_bytes()), &mut key);
         key
     }
 

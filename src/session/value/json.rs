@@ -150,7 +150,7 @@ impl Reader<'_> {
     /// Steps over text without escapes and over the quote or backslash that ends it, which is returned.
     fn plain_run(&mut self) -> Result<u8, Fault> {
         let rest = &self.text.as_bytes()[self.at..];
-        let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)).ok_or(ENDED)?;
+        let length = rest.iter().position(|byte| ENDS_RUN[usize::from(*byte)]).ok_or(ENDED)?;
         self.at += length + 1;
         match rest[length] {
             end @ (b'"' | b'\\') => Ok(end),
@@ -257,6 +257,19 @@ impl Reader<'_> {
         self.text.as_bytes().get(self.at).copied()
     }
 }
+
+/// The bytes that end a run of plain text.
+static ENDS_RUN: [bool; 256] = {
+    let mut ends = [false; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        ends[control] = true;
+        control += 1;
+    }
+    ends[b'"' as usize] = true;
+    ends[b'\\' as usize] = true;
+    ends
+};
 
 const ENDED: Fault = Fault("it ends too early");
 const LONE_SURROGATE: Fault = Fault("a lone surrogate");
