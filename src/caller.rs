@@ -52,7 +52,7 @@ impl Callers {
             match question {
                 Question::Nothing => {}
                 Question::Id => {
-                    let id = sessions.presented_unchecked(&head.headers, arrival.https);
+                    let id = sessions.presented_by_id(&head.headers, arrival.https, worker).await;
                     caller.presented = caller.presented.or(id);
                 }
                 Question::User => {

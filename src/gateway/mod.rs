@@ -7,7 +7,7 @@ pub mod explain;
 pub mod refusal;
 pub mod snapshot;
 
-use crate::http::peer::Peer;
+use crate::http::{message, path::NormalPath, peer::Peer};
 use answers::Answers;
 use arc_swap::ArcSwap;
 use body::Body;
@@ -42,7 +42,8 @@ impl Gateway {
         let (head, body) = request.into_parts(); // no step before `send` can touch the body
         let mut exchange = Exchange::begin(&head, peer, &snapshot); // dropped unfinished: the client left
 
-        let response = if head.uri.path() == HEALTH {
+        let is_sound = || message::vet(&head, &snapshot.limits).is_ok() && NormalPath::of(&head.uri).is_ok();
+        let response = if head.uri.path() == HEALTH && is_sound() {
             Answers::health(self.is_draining())
         } else {
             match snapshot.proxy(head, body, peer.worker, &mut exchange).await {

@@ -10,6 +10,7 @@ use crate::{
         log::Log,
         rules::Requirement,
         server::{self, Server},
+        store,
     },
     hardening::cookie_guard::{CookieGuard, Exchange as Ended},
     http::{
@@ -70,7 +71,12 @@ impl Snapshot {
         if diagnostics.has_errors() {
             return None;
         }
-        let store = match previous.filter(|previous| previous.config.store == config.store) {
+        // Nothing of the memory store is configured but that it is one: another would begin empty.
+        let lives_on = |previous: &&Self| {
+            let both = [&previous.config, &config];
+            previous.config.store == config.store || both.iter().all(|config| config.store.url == store::Url::Memory)
+        };
+        let store = match previous.filter(lives_on) {
             Some(previous) => previous.store.clone(),
             None => Store::compile(&config.store, workers),
         };

@@ -76,6 +76,13 @@ impl CookieGuard {
         if !guarded.permits(&cookie, exchange) {
             return None;
         }
+        if guarded.only_deletes(&cookie) {
+            // Browsers read dates and ages in their own ways: what one of them keeps must say nothing.
+            let emptied = [cookie.name, b"=; ", cookie.attributes].concat();
+            let emptied = HeaderValue::from_bytes(&emptied).ok()?;
+            let missing = guarded.missing(&cookie, exchange.https);
+            return HeaderValue::from_bytes(&[emptied.as_bytes(), missing.as_bytes()].concat()).ok();
+        }
         let missing = guarded.missing(&cookie, exchange.https);
         if missing.is_empty() {
             return Some(line);
@@ -99,6 +106,11 @@ impl Guarded {
                 names.iter().any(|name| name == exchange.upstream) || renews()
             }
         }
+    }
+
+    /// Whether the cookie passes for nothing but that it deletes.
+    fn only_deletes(&self, cookie: &SetCookie<'_>) -> bool {
+        matches!(self.set_by, SetBy::Verified) && !cookie.says_nothing() && self.sessions.verify(cookie.value).is_none()
     }
 
     fn missing(&self, cookie: &SetCookie<'_>, https: bool) -> String {
@@ -146,9 +158,13 @@ impl<'a> SetCookie<'a> {
         self.attributes().any(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
     }
 
+    fn says_nothing(&self) -> bool {
+        matches!(self.value, b"" | b"\"\"")
+    }
+
     /// Whether browsers forget the cookie on reading this, or keep one that says nothing.
     fn deletes(&self) -> bool {
-        if matches!(self.value, b"" | b"\"\"") {
+        if self.says_nothing() {
             return true;
         }
         let last = |name: &str, judge: fn(&[u8]) -> Option<bool>| {

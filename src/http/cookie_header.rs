@@ -40,6 +40,15 @@ pub fn rewrite(headers: &mut HeaderMap, mut keep: impl FnMut(&Pair<'_>) -> bool)
     }
 }
 
+/// A name as apps see it that trim as JavaScript does: without no-break spaces, too (cookie before 0.7).
+pub fn bare_name(name: &[u8]) -> &[u8] {
+    let mut name = name;
+    while let [b' ' | b'\t' | 0xa0, rest @ ..] | [rest @ .., b' ' | b'\t' | 0xa0] = name {
+        name = rest;
+    }
+    name
+}
+
 /// Whether there is more than one Cookie line, which upstreams join differently.
 pub fn is_split(headers: &HeaderMap) -> bool {
     headers.get_all(COOKIE).iter().nth(1).is_some()

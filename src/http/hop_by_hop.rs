@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn fields_of_the_connection_are_removed() {
-        let fields = FIELDS.map(|name| (name.to_string(), "x".to_owned()));
+        let fields = FIELDS.clone().map(|name| (name.to_string(), "x".to_owned()));
         let mut headers = HeaderMap::new();
         for (name, value) in &fields {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("the test's name is valid");

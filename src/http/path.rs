@@ -109,6 +109,13 @@ impl NormalPath {
         segments(self.as_str()).filter_map(|segment| cut(segment).map(|at| &segment[..at]))
     }
 
+    /// The paths that a server sees which decodes first and then ends the path at a `?` or `#`.
+    pub fn cut_readings(&self) -> impl Iterator<Item = Self> {
+        let path = self.as_str();
+        let cuts = path.match_indices('%').filter(|(at, _)| matches!(&path.as_bytes()[at + 1..at + 3], b"3F" | b"23"));
+        cuts.filter_map(|(at, _)| Self::rewritten(path[..at].to_owned()).ok())
+    }
+
     fn normalise(target: &PathAndQuery) -> Result<Self, PathFault> {
         if is_plainly_normal(target.as_str(), target.path()) {
             return Ok(Self { target: target.clone(), encoded_slash: false });

@@ -117,7 +117,9 @@ fn edit_cookies(headers: &mut HeaderMap, edits: &[CookieEdit]) {
         return;
     }
     cookie_header::rewrite(headers, |pair| {
-        edits.iter().all(|edit| edit.name.as_bytes() != pair.name || edit.keep == Some(pair.position))
+        edits
+            .iter()
+            .all(|edit| edit.name.as_bytes() != cookie_header::bare_name(pair.name) || edit.keep == Some(pair.position))
     });
 }
 

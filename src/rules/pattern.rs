@@ -20,7 +20,7 @@ pub enum Segment {
 pub enum Spelling {
     /// Byte for byte.
     Exact,
-    /// ASCII case and one trailing slash more or less do not count, as for many upstreams.
+    /// ASCII case, percent-encoding and one trailing slash more or less do not count, as for many upstreams.
     Folded,
 }
 
@@ -47,7 +47,7 @@ impl Pattern {
             Spelling::Exact => glob(&self.0, Some(path), str::eq),
             Spelling::Folded => {
                 let path = path.strip_suffix('/').unwrap_or(path);
-                glob(self.without_slash(), Some(path).filter(|path| !path.is_empty()), str::eq_ignore_ascii_case)
+                glob(self.without_slash(), Some(path).filter(|path| !path.is_empty()), is_alike)
             }
         }
     }
@@ -102,6 +102,17 @@ fn glob(pattern: &[Segment], path: Option<&str>, same: fn(&str, &str) -> bool) -
         (pattern, path) = (rest, split(text).1);
         retry = path.map(|path| (rest, path));
     }
+}
+
+/// Whether two segments are one to a server that decodes them and ignores ASCII case.
+fn is_alike(literal: &str, segment: &str) -> bool {
+    literal.eq_ignore_ascii_case(segment)
+        || (literal.contains('%') || segment.contains('%')) && folded(literal).eq(folded(segment))
+}
+
+/// A segment's octets, decoded once and in lower case.
+pub(super) fn folded(segment: &str) -> impl Iterator<Item = u8> {
+    percent_encoding::percent_decode_str(segment).map(|octet| octet.to_ascii_lowercase())
 }
 
 fn split(path: &str) -> (&str, Option<&str>) {
@@ -174,6 +185,15 @@ mod tests {
         for (pattern, path) in [("/a", "/A"), ("/a", "/a/"), ("/a/", "/A"), ("/a/*", "/A/b/"), ("/a/**/Z", "/A/q/z/")] {
             assert!(folded(pattern, path) && !exact(pattern, path), "{pattern} {path}");
         }
+    }
+
+    #[test]
+    fn folded_patterns_see_through_percent_encoding() {
+        for (pattern, path) in [("/a:b", "/a%3Ab"), ("/a%3Ab", "/A:b"), ("/@a/**", "/%40A/x"), ("/%C3%A9", "/%C3%A9/")]
+        {
+            assert!(folded(pattern, path), "{pattern} {path}");
+        }
+        assert!(!folded("/a", "/%2561") && !folded("/a/b", "/a%2Fb") && !exact("/a:b", "/a%3Ab"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The table of rules, and which of them a request meets first.
 
 use super::{
-    pattern::{Pattern, Segment, Spelling},
+    pattern::{Pattern, Segment, Spelling, folded},
     rewrite::Rewrite,
 };
 use crate::{
@@ -20,8 +20,8 @@ use std::{fmt, sync::Arc};
 #[derive(Debug)]
 pub struct Rules<T> {
     rules: Vec<Rule<T>>,
-    /// The literals of all patterns, in lower case and sorted.
-    literals: Vec<Box<str>>,
+    /// The literals of all patterns, decoded, in lower case and sorted.
+    literals: Vec<Box<[u8]>>,
 }
 
 /// One rule, ready to be matched and obeyed.
@@ -109,9 +109,9 @@ impl<T> Rules<T> {
         let numbered = rules.iter().enumerate();
         let rules: Vec<_> = numbered.map(|(index, rule)| Rule::compile(index, rule, &mut target_of)).collect();
         let segments = rules.iter().flat_map(|rule| &rule.patterns).flat_map(Pattern::segments);
-        let mut literals: Vec<Box<str>> = segments
+        let mut literals: Vec<Box<[u8]>> = segments
             .filter_map(|segment| match segment {
-                Segment::Literal(literal) if !literal.is_empty() => Some(literal.to_ascii_lowercase().into()),
+                Segment::Literal(literal) if !literal.is_empty() => Some(folded(literal).collect()),
                 _ => None,
             })
             .collect();
@@ -128,6 +128,10 @@ impl<T> Rules<T> {
         }
         if path.cut_segments().any(|segment| self.has_literal(segment)) {
             return Err(Unmatched::BadPath(PathFault("the path hides a segment that a rule names behind parameters")));
+        }
+        let protects = |read: &Rule<T>| read.index != rule.index && read.access.requirement() == Requirement::Required;
+        if path.cut_readings().any(|read| self.first(method, &read).is_some_and(protects)) {
+            return Err(Unmatched::BadPath(PathFault("the path, cut at an encoded `?` or `#`, is another rule's")));
         }
         Ok(rule)
     }
@@ -155,8 +159,8 @@ impl<T> Rules<T> {
     }
 
     fn has_literal(&self, segment: &str) -> bool {
-        let segment = segment.to_ascii_lowercase();
-        self.literals.binary_search_by(|literal| (**literal).cmp(&segment)).is_ok()
+        let segment: Box<[u8]> = folded(segment).collect();
+        self.literals.binary_search(&segment).is_ok()
     }
 }
 

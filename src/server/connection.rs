@@ -35,7 +35,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Activity::new();
-    let silence = Limits { header_timeout: limits.header_timeout, keepalive: limits.keepalive };
+    let silence = Limits {
+        header_timeout: limits.header_timeout,
+        keepalive: limits.keepalive,
+        write_timeout: limits.body_timeout,
+    };
     let stream = Timed::new(stream, silence, activity.clone(), drain.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let (gateway, busy, drain) = (gateway.clone(), activity.begin(), drain.clone());

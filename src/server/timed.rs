@@ -25,6 +25,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// From the last response, or the connection's beginning, to the next request's first byte.
     pub keepalive: Duration,
+    /// How long the client may take nothing of what is written to it.
+    pub write_timeout: Duration,
 }
 
 /// What a connection is doing; shared by the socket and the service.
@@ -55,6 +57,8 @@ pub struct Timed<S> {
     alarm: Pin<Box<Sleep>>,
     drain: Pin<Box<WaitForCancellationFutureOwned>>,
     drained: Option<Instant>,
+    /// Rings when the client has taken nothing for too long; `None` while it takes.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Activity {
@@ -103,7 +107,7 @@ impl<S> Timed<S> {
     pub fn new(stream: S, limits: Limits, activity: Activity, drain: CancellationToken) -> Self {
         let alarm = Box::pin(tokio::time::sleep(limits.keepalive));
         let drain = Box::pin(drain.cancelled_owned());
-        Self { stream, limits, activity, alarm, drain, drained: None }
+        Self { stream, limits, activity, alarm, drain, drained: None, stalled: None }
     }
 
     /// Whether the connection's time is up; arranges to be asked again when it may be.
@@ -127,6 +131,17 @@ impl<S> Timed<S> {
                 _ => self.set_alarm(latest),
             }
         }
+    }
+
+    /// Passes on how a write went, or ends the connection of a client that takes nothing.
+    fn or_stalled<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let timeout = self.limits.write_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// When the connection's time is up; `None` while it is busy.
@@ -167,7 +182,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.or_stalled(written, cx)
     }
 
     fn poll_write_vectored(
@@ -175,7 +192,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.or_stalled(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -188,5 +207,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_left() {
+        let (near, _far) = tokio::io::duplex(16);
+        let short = Duration::from_millis(50);
+        let limits = Limits { header_timeout: short, keepalive: short, write_timeout: short };
+        let mut timed = Timed::new(near, limits, Activity::new(), CancellationToken::new());
+        let error = timed.write_all(&[0; 64]).await.expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -155,8 +155,13 @@ impl Sessions {
     pub async fn identify(&self, headers: &HeaderMap, https: bool, worker: Worker) -> Identified {
         let mut search = Search::default();
         let mut outage = None;
-        for pair in self.pairs(headers, https) {
+        let name = self.format.cookie_name(https).as_bytes();
+        for pair in cookie_header::pairs(headers).filter(|pair| cookie_header::bare_name(pair.name) == name) {
             search.cookies += 1;
+            // Another spelling never counts, but an app may take it for the session's cookie.
+            if pair.name != name {
+                continue;
+            }
             if search.known.is_some() || outage.is_some() {
                 continue;
             }
@@ -185,9 +190,16 @@ impl Sessions {
         Identified { verdict, presented, edit }
     }
 
-    /// The id that the request's cookies prove, if they prove one; whether it has a record is not asked.
-    pub fn presented_unchecked(&self, headers: &HeaderMap, https: bool) -> Option<SessionId> {
-        self.pairs(headers, https).find_map(|pair| self.format.verify(pair.value).ok())
+    /// The id that the request's cookies prove, if they prove one. Whether it has a record is asked only where
+    /// several cookies prove one, so that a planted cookie does not stand before the session that is to end.
+    pub async fn presented_by_id(&self, headers: &HeaderMap, https: bool, worker: Worker) -> Option<SessionId> {
+        let mut proven = self.pairs(headers, https).filter_map(|pair| self.format.verify(pair.value).ok());
+        let first = proven.next()?;
+        if proven.all(|id| id == first) {
+            return Some(first);
+        }
+        // A store that is down is noticed when the session is to end.
+        Some(self.identify(headers, https, worker).await.presented.unwrap_or(first))
     }
 
     /// The change to the Cookie header on rules that do not look at sessions.
@@ -198,6 +210,7 @@ impl Sessions {
 
     /// Whether cookies of this name belong to these sessions, over https or over http.
     pub fn owns_cookie(&self, name: &[u8]) -> bool {
+        let name = cookie_header::bare_name(name);
         [true, false].into_iter().any(|https| self.format.cookie_name(https).as_bytes() == name)
     }
 

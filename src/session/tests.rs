@@ -102,7 +102,7 @@ async fn every_recorded_express_session_is_read_as_the_app_reads_it() {
             row["secrets"].as_array().unwrap().iter().map(|secret| secret.as_str().unwrap()).collect();
         let sessions = sessions(express(&secrets));
         let headers = cookies(&[text("cookie")]);
-        let id = sessions.presented_unchecked(&headers, false).unwrap();
+        let id = sessions.presented_by_id(&headers, false, W).await.unwrap();
         let key = sessions.format.key(&id);
         assert_eq!(key, text("redis_key"));
         let signed = format!("connect.sid={}", sessions.format.sign(&id));
@@ -266,4 +266,15 @@ async fn the_gateways_own_sessions_have_a_name_per_scheme_and_are_renewed_and_en
     assert_eq!(identified.edit, Some(CookieEdit { name: "onedoor".into(), keep: None }));
     assert_eq!(absence(identified), Absence::Expired);
     assert!(sessions.owns_cookie(b"onedoor") && sessions.owns_cookie(b"__Host-onedoor") && !sessions.owns_cookie(b"x"));
+}
+
+#[tokio::test]
+async fn a_name_that_an_app_trims_to_the_sessions_does_not_get_past_a_valid_cookie() {
+    let sessions = sessions(express(&["keyboard cat"]));
+    let signed = |id: &str| sessions.format.sign(&SessionId::new(id));
+    sessions.store.create(W, "sess:a", r#"{"user":{"id":"a"}}"#.into(), Duration::from_secs(60)).await.unwrap();
+    let line = [b"\xa0connect.sid=", signed("b").as_bytes(), b"; connect.sid=", signed("a").as_bytes()].concat();
+    let headers = HeaderMap::from_iter([(http::header::COOKIE, http::HeaderValue::from_bytes(&line).unwrap())]);
+    let identified = sessions.identify(&headers, false, W).await;
+    assert_eq!(identified.edit.and_then(|edit| edit.keep), Some(1));
 }

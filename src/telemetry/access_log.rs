@@ -132,8 +132,10 @@ fn pretty(entry: &Entry<'_>) -> Vec<u8> {
     ];
     for (name, text) in texts {
         if let Some(text) = text {
-            let quote = if text.contains(' ') { "\"" } else { "" };
-            let _ = write!(line, " {name}={quote}{text}{quote}");
+            let _ = match text.contains([' ', '"', '=']) {
+                true => write!(line, " {name}={text:?}"),
+                false => write!(line, " {name}={text}"),
+            };
         }
     }
     let _ = write!(line, " {:.1}ms", entry.ms);

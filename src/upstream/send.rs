@@ -20,6 +20,7 @@ use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
     header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING},
 };
+use http_body::Body;
 use hyper::body::Incoming;
 use std::{
     future::Future,
@@ -191,6 +192,9 @@ impl Target {
             let text = format!("it answered {} without having been asked to", head.status);
             return Err(Miss::Spent(Failure::Invalid(text)));
         }
+        if let Err(Odd) = settle_framing(&mut head.headers) {
+            return Err(Miss::Spent(Failure::Invalid("its framing may be read in two ways".to_owned())));
+        }
         if let Some(keepalive) = keepalive_of(&head.headers) {
             lease.connection.note_keepalive(keepalive);
         }
@@ -213,6 +217,10 @@ fn assemble(forward: Forward, body: RequestBody) -> (Request<RequestBody>, Heade
         (Some(_), None) => {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
+    }
+    if body.progress().is_some() && body.size_hint().exact().is_none() {
+        // hyper would drop the body of a GET whose framing is not named.
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let mut request = Request::new(body);
     *request.method_mut() = method;
@@ -246,6 +254,24 @@ async fn within<T>(timeout: Duration, progress: Option<&Progress>, answer: impl 
     }
 }
 
+/// Framing that two clients may read differently.
+#[derive(Debug, PartialEq)]
+struct Odd;
+
+/// Leaves one Content-Length of plain digits, as hyper has read it, and takes no coding but `chunked`.
+fn settle_framing(headers: &mut HeaderMap) -> Result<(), Odd> {
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if !headers.get_all(TRANSFER_ENCODING).iter().all(is_chunked) {
+        return Err(Odd);
+    }
+    let Some(lengths) = headers.get(CONTENT_LENGTH) else { return Ok(()) };
+    let length = lengths.to_str().ok().and_then(|lengths| lengths.split(',').next()).map(str::trim);
+    let length = length.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()));
+    let length: u64 = length.and_then(|digits| digits.parse().ok()).ok_or(Odd)?;
+    headers.insert(CONTENT_LENGTH, length.into());
+    Ok(())
+}
+
 /// `Keep-Alive: timeout=n` minus a second for the way: how long the upstream keeps the connection.
 fn keepalive_of(headers: &HeaderMap) -> Option<Duration> {
     let parameters = headers.get("keep-alive")?.to_str().ok()?;
@@ -257,4 +283,23 @@ fn keepalive_of(headers: &HeaderMap) -> Option<Duration> {
 fn may_be_silent(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     kind.starts_with(b"text/event-stream") || kind.starts_with(b"application/grpc")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn framing_is_settled_or_refused() {
+        let settled = |name: http::HeaderName, value: &'static str| {
+            let mut headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static(value))]);
+            settle_framing(&mut headers).map(|()| headers.remove(&name).expect("it stays"))
+        };
+        for value in ["2", "02", "2, 2"] {
+            assert_eq!(settled(CONTENT_LENGTH, value), Ok(HeaderValue::from_static("2")), "{value}");
+        }
+        assert_eq!(settled(CONTENT_LENGTH, "+2"), Err(Odd));
+        assert_eq!(settled(TRANSFER_ENCODING, "gzip, chunked"), Err(Odd));
+        assert!(settled(TRANSFER_ENCODING, "Chunked").is_ok());
+    }
 }

@@ -88,6 +88,26 @@ fn a_named_segment_cannot_hide_behind_parameters() {
 }
 
 #[test]
+fn an_encoded_character_does_not_lead_past_a_protected_rule() {
+    let rules = compile(&[rule(&["/v1/jobs:purge", "/@me/**"], Required), rule(&["/v1/**", "/%40me"], Off)]);
+    for target in ["/v1/jobs:purge", "/v1/jobs%3Apurge", "/v1/JOBS%3apurge/", "/@me", "/%40me", "/%40ME/x"] {
+        assert_eq!(found(&rules, "GET", target), Ok(0), "{target}");
+    }
+    assert!(matches!(found(&rules, "GET", "/v1/jobs%3Apurge;x"), Err(Unmatched::BadPath(_))));
+    assert_eq!(found(&rules, "GET", "/v1/jobs%3Alist"), Ok(1));
+}
+
+#[test]
+fn a_path_cut_at_an_encoded_question_mark_is_not_a_protected_one() {
+    let rules = compile(&[rule(&["/x/*/pub"], Off), rule(&["/x/**"], Required)]);
+    for target in ["/x/y%3F/pub", "/x/y%23/pub", "/x/y%3Fz/pub"] {
+        assert!(matches!(found(&rules, "GET", target), Err(Unmatched::BadPath(_))), "{target}");
+    }
+    assert_eq!(found(&rules, "GET", "/x/y/pub"), Ok(0));
+    assert_eq!(found(&rules, "GET", "/x/y%3Fz"), Ok(1));
+}
+
+#[test]
 fn examining_says_why_each_rule_was_missed() {
     let post = config::rules::Rule { methods: vec![Method::POST], ..rule(&["/a"], Required) };
     let rules = compile(&[rule(&["/b"], Off), rule(&["/A"], Off), post, rule(&["/A"], Required), rule(&[], Off)]);

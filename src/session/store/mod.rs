@@ -10,10 +10,18 @@ use crate::{
 };
 use bytes::Bytes;
 use memory::Memory;
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::Mutex;
 
 /// The longest record that is read or written, in bytes.
 pub const RECORD_MAX: usize = super::value::json::BYTES_MAX;
+
+type Turns = [Mutex<()>; 64];
 
 /// A store of records: bytes under keys, each with a time to live. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -21,7 +29,12 @@ pub struct Store(Kind);
 
 #[derive(Debug, Clone)]
 enum Kind {
-    Redis { redis: Arc<Redis>, timeout: Duration },
+    /// Updates of one key take turns within this process, so that only processes race for it.
+    Redis {
+        redis: Arc<Redis>,
+        timeout: Duration,
+        turns: Arc<Turns>,
+    },
     Memory(Arc<Memory>),
 }
 
@@ -66,7 +79,11 @@ impl Store {
             store::Url::Memory => Self(Kind::Memory(Arc::default())),
             store::Url::Redis(server) => {
                 let redis = Arc::new(Redis::connect(server, store.connections, store.timeout, workers));
-                Self(Kind::Redis { redis, timeout: store.timeout })
+                Self(Kind::Redis {
+                    redis,
+                    timeout: store.timeout,
+                    turns: Arc::new(std::array::from_fn(|_| Mutex::default())),
+                })
             }
         }
     }
@@ -130,10 +147,15 @@ impl Store {
         key: &str,
         mut change: impl FnMut(&[u8]) -> Result<Option<Bytes>, E>,
     ) -> Result<Updated, NotUpdated<E>> {
-        let (redis, timeout) = match &self.0 {
-            Kind::Redis { redis, timeout } => (redis, *timeout),
+        let (redis, timeout, turns) = match &self.0 {
+            Kind::Redis { redis, timeout, turns } => (redis, *timeout, turns),
             Kind::Memory(memory) => return memory.update(key, change).map_err(NotUpdated::Refused),
         };
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+        let turn = turns[hash as usize % turns.len()].lock();
+        let _turn = tokio::time::timeout(timeout, turn)
+            .await
+            .map_err(|_| NotUpdated::Outage(Outage("too many updates of one record wait".to_owned())))?;
         let begun = clock::now();
         while begun.elapsed() < timeout {
             let Record::Present(current) = self.read(worker, key).await.map_err(NotUpdated::Outage)? else {
