@@ -7,9 +7,10 @@ use crate::{
     tasks::Workers,
     telemetry::{events::Levels, output::Output},
 };
-use notify_debouncer_mini::{
-    DebounceEventResult, Debouncer, new_debouncer,
-    notify::{RecommendedWatcher, RecursiveMode},
+use notify::{
+    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{AccessKind, AccessMode},
+    recommended_watcher,
 };
 use std::{
     collections::BTreeSet,
@@ -24,6 +25,9 @@ use tokio::{
 
 /// Editors and deployments change a file in several steps; this long after the last one it is read.
 const SETTLE: Duration = Duration::from_millis(150);
+
+/// A directory that never rests, such as one with a log in it, is not waited for longer than so many times [`SETTLE`].
+const SETTLES_MAX: u32 = 10;
 
 /// What is needed to build a configuration again.
 #[derive(Debug)]
@@ -81,20 +85,42 @@ pub async fn watch(source: Source, gateway: Arc<Gateway>, surroundings: Surround
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     let mut watched = Watched::new(changed);
     watched.follow(&source, &gateway.current().config().watched);
+    let mut told = String::new();
+    // What changed between the first reading and the watch was not noticed: read once more.
+    let mut asked = false;
     loop {
-        tokio::select! {
-            _ = hangup.recv() => {}
-            change = changes.recv() => if change.is_none() { return },
-        }
         match reload(&source, &gateway, &surroundings) {
-            Ok(false) => {}
+            Ok(false) if asked => tracing::info!("the configuration is the same as before"),
+            Ok(false) => told.clear(),
             Ok(true) => {
+                told.clear();
                 let current = gateway.current();
                 levels.set(current.config().log.level);
                 watched.follow(&source, &current.config().watched);
                 tracing::info!(rules = current.config().rules.len(), "the configuration was reloaded");
             }
-            Err(why) => tracing::error!(why, "the configuration was not reloaded: the old one stays"),
+            // Something else in the directory changed, and the file is as wrong as it was.
+            Err(why) if !asked && why == told => {}
+            Err(why) => {
+                tracing::error!(why, "the configuration was not reloaded: the old one stays");
+                told = why;
+            }
+        }
+        asked = tokio::select! {
+            _ = hangup.recv() => true,
+            change = changes.recv() => if change.is_none() { return } else { false },
+        };
+        if !asked {
+            settle(&mut changes).await;
+        }
+    }
+}
+
+async fn settle(changes: &mut mpsc::Receiver<()>) {
+    for _ in 0..SETTLES_MAX {
+        tokio::time::sleep(SETTLE).await;
+        if changes.try_recv().is_err() {
+            return;
         }
     }
 }
@@ -128,33 +154,33 @@ fn refuse_what_needs_a_restart(old: &Config, new: &Config) -> Result<(), String>
 
 /// The directories of the files that matter. Directories, because files are replaced by renaming.
 struct Watched {
-    debouncer: Option<Debouncer<RecommendedWatcher>>,
+    watcher: Option<RecommendedWatcher>,
     directories: BTreeSet<PathBuf>,
 }
 
 impl Watched {
     fn new(changed: mpsc::Sender<()>) -> Self {
-        let notice = move |events: DebounceEventResult| {
-            if events.is_ok() {
+        let notice = move |event: notify::Result<Event>| {
+            if event.is_ok_and(|event| is_change(event.kind)) {
                 // One that is waiting already tells the same.
                 let _ = changed.try_send(());
             }
         };
-        let debouncer = new_debouncer(SETTLE, notice);
-        if let Err(error) = &debouncer {
+        let watcher = recommended_watcher(notice);
+        if let Err(error) = &watcher {
             tracing::warn!(%error, "the configuration's file cannot be watched: send SIGHUP after changing it");
         }
-        Self { debouncer: debouncer.ok(), directories: BTreeSet::new() }
+        Self { watcher: watcher.ok(), directories: BTreeSet::new() }
     }
 
     fn follow(&mut self, source: &Source, others: &[PathBuf]) {
-        let Some(debouncer) = &mut self.debouncer else { return };
+        let Some(watcher) = &mut self.watcher else { return };
         let files = [Some(&source.path), source.env_file.as_ref()].into_iter().flatten().chain(others);
         for directory in files.map(|file| directory(file)) {
             if self.directories.contains(&directory) {
                 continue;
             }
-            match debouncer.watcher().watch(&directory, RecursiveMode::NonRecursive) {
+            match watcher.watch(&directory, RecursiveMode::NonRecursive) {
                 Ok(()) => {
                     self.directories.insert(directory);
                 }
@@ -164,9 +190,42 @@ impl Watched {
     }
 }
 
+/// Whether a file may be another than before. Reading is none: a reload reads, and would call for the next one.
+fn is_change(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+        _ => true,
+    }
+}
+
 fn directory(file: &Path) -> PathBuf {
     match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::{CreateKind, DataChange, ModifyKind, RenameMode};
+
+    #[test]
+    fn reading_a_file_is_no_change_and_would_never_end_if_it_were() {
+        for access in [AccessKind::Open(AccessMode::Any), AccessKind::Close(AccessMode::Read), AccessKind::Read] {
+            assert!(!is_change(EventKind::Access(access)), "{access:?}");
+        }
+    }
+
+    #[test]
+    fn writing_creating_and_renaming_are_changes() {
+        for kind in [
+            EventKind::Access(AccessKind::Close(AccessMode::Write)),
+            EventKind::Modify(ModifyKind::Data(DataChange::Any)),
+            EventKind::Modify(ModifyKind::Name(RenameMode::To)),
+            EventKind::Create(CreateKind::File),
+        ] {
+            assert!(is_change(kind), "{kind:?}");
+        }
     }
 }

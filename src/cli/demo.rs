@@ -4,6 +4,9 @@ use super::{Exit, Outcome, code, run, say, site};
 use crate::config::{self, Environment};
 use clap::Args;
 
+/// The embedded store.
+const MEMORY: &str = "memory:";
+
 /// How the demo runs.
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -11,15 +14,17 @@ pub(super) struct Options {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     listen: String,
     /// Keep sessions in this Redis instead of in memory
-    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL", default_value = "memory:")]
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL", default_value = MEMORY)]
     redis_url: String,
 }
 
 pub(super) fn run(options: &Options) -> Outcome {
+    // Set but empty is how shells and compose files say unset.
+    let store = if options.redis_url.is_empty() { MEMORY } else { &options.redis_url };
     let site = site::Site::bind().map_err(|error| Exit::new(code::UNAVAILABLE, error))?;
     let variables = [
         ("LISTEN", options.listen.clone()),
-        ("STORE", options.redis_url.clone()),
+        ("REDIS_URL", store.to_owned()),
         ("WRITER", site.writer_url()),
         ("READER", site.reader_url()),
     ];
@@ -27,7 +32,7 @@ pub(super) fn run(options: &Options) -> Outcome {
     let loaded = config::read("demo.toml", include_str!("demo.toml"), &environment);
     run::serve(loaded, None, |address| {
         site.serve().map_err(|error| Exit::new(code::UNAVAILABLE, error))?;
-        say(instructions(address, options.redis_url == "memory:"))
+        say(instructions(address, store == MEMORY))
     })
 }
 

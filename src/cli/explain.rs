@@ -59,7 +59,7 @@ pub(super) fn run(question: Question) -> Outcome {
             Listen::Tcp(address) => Some(address.port()),
             Listen::Unix(_) => None,
         });
-        let peer = Peer { address: Some(from.to_canonical()), local_port, https: false, worker: Worker(0) };
+        let peer = Peer::new(Some(from), local_port, false, Worker(0));
         Ok(snapshot.explain(head, &peer).await)
     })?;
     say(story.trim_end())

@@ -1,7 +1,8 @@
 //! `onedoor health`: whether the gateway of this configuration answers, for container probes without curl.
 
-use super::{Exit, Outcome, code, load};
-use crate::{config::server::Listen, reload::Source};
+use super::{Exit, Files, Outcome, code, load};
+use crate::config::server::Listen;
+use clap::Args;
 use std::{
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
@@ -12,9 +13,22 @@ use std::{
 /// A gateway that needs longer is not healthy.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-pub(super) fn run(source: &Source) -> Outcome {
-    let loaded = load(source)?;
-    let listen = loaded.config.and_then(|config| config.server.listen.into_iter().next());
+/// Which gateway to ask.
+#[derive(Debug, Args)]
+pub(super) struct Question {
+    /// The address it listens on, instead of the configuration's: a probe that reads no file passes also while a file
+    /// that the gateway refused to load is there
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<SocketAddr>,
+    #[command(flatten)]
+    files: Files,
+}
+
+pub(super) fn run(question: Question) -> Outcome {
+    let listen = match question.address {
+        Some(address) => Some(Listen::Tcp(address)),
+        None => load(&question.files.into())?.config.and_then(|config| config.server.listen.into_iter().next()),
+    };
     let Some(listen) = listen else { return Ok(()) };
     match ask(&listen) {
         Ok(true) => Ok(()),

@@ -55,7 +55,7 @@ enum Command {
     /// Print the JSON Schema of gateway.toml, for editors
     Schema,
     /// Ask a running gateway whether it is healthy, for container probes
-    Health(Files),
+    Health(health::Question),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -92,7 +92,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Import { file } => import::run(&file),
         Command::Schema => schema::run(),
-        Command::Health(files) => health::run(&files.into()),
+        Command::Health(question) => health::run(question),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "onedoor", &mut io::stdout());
             Ok(())

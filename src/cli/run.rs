@@ -29,7 +29,8 @@ pub(super) fn run(source: Source) -> Outcome {
 /// Serves a configuration until SIGTERM or SIGINT. `beside` runs once everything listens, inside the main runtime,
 /// and is told the gateway's first address.
 pub(super) fn serve(loaded: Loaded, source: Option<Source>, beside: impl FnOnce(&str) -> Outcome) -> Outcome {
-    let Some(config) = loaded.config.clone() else {
+    let usable = loaded.config.clone().filter(|_| !loaded.diagnostics.has_errors());
+    let Some(config) = usable else {
         return Err(Exit::new(code::CONFIG, loaded.diagnostics.render(&loaded.source, colour())));
     };
     let output = Output::start(io::stdout()).map_err(unavailable("the log cannot be started"))?;

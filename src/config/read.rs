@@ -19,7 +19,8 @@ use toml::de::DeTable;
 /// A configuration file after reading.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The configuration; there is one exactly if the diagnostics hold no error.
+    /// The configuration, where upstreams, sessions and rules could be read: so that rules can be checked against each
+    /// other whatever is wrong elsewhere. It may be used only if the diagnostics hold no error.
     pub config: Option<Config>,
     /// What the diagnostics point into.
     pub source: Source,
@@ -55,15 +56,15 @@ pub fn read(name: &str, text: &str, environment: &Environment) -> Loaded {
     syntax::report(&reader, text, &faults);
 
     // With broken syntax the parser's guess at the rest is not what was meant.
-    let config = syntax::only_repeats(&faults).then(|| read_root(&reader, root.get_ref()));
+    let config = if syntax::only_repeats(&faults) { read_root(&reader, root.get_ref()) } else { None };
 
     let (diagnostics, hidden) = (reader.diagnostics.into_inner(), reader.hidden.into_inner());
-    let config = config.filter(|_| !diagnostics.has_errors());
     Loaded { config, source: Source::new(name, text, &hidden), diagnostics }
 }
 
-/// Reads the sections, each after those it refers to: rules name upstreams, sessions know the store.
-fn read_root<'a>(reader: &'a Reader<'a>, entries: &'a DeTable<'a>) -> Config {
+/// Reads the sections, each after those it refers to: rules name upstreams, sessions know the store. `None` if a rule
+/// or a session could not be read; everything else has a default to go on with.
+fn read_root<'a>(reader: &'a Reader<'a>, entries: &'a DeTable<'a>) -> Option<Config> {
     let mut root = Section::new(reader, &keys::ROOT, Some(entries), 0..0);
     let mut watched = Vec::new();
     let server = server::read(root.table("server"));
@@ -85,8 +86,8 @@ fn read_root<'a>(reader: &'a Reader<'a>, entries: &'a DeTable<'a>) -> Config {
     let admin = admin::read(root.table("admin"), &server);
     let log = log::read(root.table("log"));
     root.finish();
-    let rules = rules.into_iter().flatten().collect();
-    Config { server, store, sessions: sessions.unwrap_or_default(), identity, upstreams, rules, admin, log, watched }
+    let (sessions, rules) = (sessions?, rules.into_iter().collect::<Option<_>>()?);
+    Some(Config { server, store, sessions, identity, upstreams, rules, admin, log, watched })
 }
 
 /// The sessions; `None` if one of them could not be read.

@@ -96,7 +96,10 @@ pub enum Address {
 /// Reads `[store]`.
 pub(super) fn read(mut section: Section<'_>) -> Store {
     hide_query(&mut section);
-    let url = section.parsed("url", parse_url).unwrap_or(Url::Memory);
+    // One that cannot be read was reported, and is not `memory:` for those who ask.
+    let unread =
+        || Url::Redis(Redis { address: Address::Unix(PathBuf::new()), user: None, password: None, database: 0 });
+    let url = section.parsed("url", parse_url).unwrap_or_else(unread);
     let namespace = section.parsed("namespace", parse_namespace).unwrap_or_default();
     let connections = section.count("connections");
     let timeout = section.duration("timeout");

@@ -1,6 +1,7 @@
 //! What would happen to a request, and why: the steps of the data path up to the decision, narrated.
 
 use super::{
+    HEALTH,
     exchange::Exchange,
     refusal::Refusal,
     snapshot::{Snapshot, is_own, question},
@@ -11,6 +12,7 @@ use crate::{
     rules::{Action, Unmatched},
     session::Verdict,
 };
+use http::{HeaderMap, HeaderName};
 use std::fmt::Write as _;
 
 impl Snapshot {
@@ -23,6 +25,11 @@ impl Snapshot {
         let client = exchange.arrival().client.map_or("a unix socket".to_owned(), |client| client.to_string());
         let scheme = if exchange.arrival().https { "https" } else { "http" };
         tell(&mut story, "client", format_args!("{client} over {scheme}"));
+        if head.uri.path() == HEALTH {
+            tell(&mut story, "rule", format_args!("none: this page is the gateway's own, under any Host"));
+            tell(&mut story, "answer", format_args!("200, or 503 while the gateway drains"));
+            return story;
+        }
         if let Err(refusal) = self.decide_aloud(head, peer, &mut exchange, &mut story).await {
             let (face, cause) = (refusal.reason.face(), refusal.cause.clone());
             let response = self.answers().refuse(refusal, &mut exchange);
@@ -69,11 +76,11 @@ impl Snapshot {
             Verdict::Absent(absence) => tell(story, "verdict", format_args!("no valid session: {absence}")),
             Verdict::Unknown(outage) => tell(story, "verdict", format_args!("unknown: {}", outage.0)),
         }
-        for edit in &caller.edits {
+        let grant = rule.access.decide(caller)?;
+        for edit in grant.cookie_edits() {
             let kept = if edit.keep.is_some() { "only the one that counts is forwarded" } else { "not forwarded" };
             tell(story, "cookie", format_args!("{}: {kept}", edit.name));
         }
-        let grant = rule.access.decide(caller)?;
         if let Some(denial) = grant.would_refuse() {
             tell(story, "enforce", format_args!("false: would be refused ({denial:?}), passes"));
         }
@@ -85,6 +92,14 @@ impl Snapshot {
         match &rule.action {
             Action::Forward(target) => {
                 let rewritten = rule.rewrite.apply(&path)?;
+                let mut arrival = HeaderMap::new();
+                exchange.arrival().write(&mut arrival);
+                arrival.extend(
+                    rewritten.prefix.map(|prefix| (HeaderName::from_static("x-forwarded-prefix"), prefix.clone())),
+                );
+                for (name, value) in &arrival {
+                    tell(story, "header", format_args!("{name}: {}", value.to_str().unwrap_or_default()));
+                }
                 tell(story, "upstream", format_args!("{}", target.name()));
                 tell(story, "endpoint", format_args!("{}", target.next_endpoint()));
                 tell(story, "answer", format_args!("forwarded as {} {}", head.method, rewritten.target));

@@ -6,6 +6,7 @@ pub mod exchange;
 pub mod explain;
 pub mod refusal;
 pub mod snapshot;
+mod strangers;
 
 use crate::http::{message, path::NormalPath, peer::Peer};
 use answers::Answers;
@@ -19,6 +20,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
+use strangers::Strangers;
 
 /// The one path that answers under any Host.
 const HEALTH: &str = "/_onedoor/healthz";
@@ -28,12 +30,17 @@ const HEALTH: &str = "/_onedoor/healthz";
 pub struct Gateway {
     current: ArcSwap<Snapshot>,
     draining: AtomicBool,
+    strangers: Strangers,
 }
 
 impl Gateway {
     /// A gateway with its first configuration.
     pub fn new(snapshot: Snapshot) -> Self {
-        Self { current: ArcSwap::from_pointee(snapshot), draining: AtomicBool::new(false) }
+        Self {
+            current: ArcSwap::from_pointee(snapshot),
+            draining: AtomicBool::new(false),
+            strangers: Strangers::default(),
+        }
     }
 
     /// Answers one request. Never fails: whatever goes wrong becomes a response.
@@ -41,6 +48,9 @@ impl Gateway {
         let snapshot = self.current(); // one configuration for the whole request
         let (head, body) = request.into_parts(); // no step before `send` can touch the body
         let mut exchange = Exchange::begin(&head, peer, &snapshot); // dropped unfinished: the client left
+        if exchange.arrival().spoofed {
+            self.strangers.note(peer);
+        }
 
         let is_sound = || message::vet(&head, &snapshot.limits).is_ok() && NormalPath::of(&head.uri).is_ok();
         let response = if head.uri.path() == HEALTH && is_sound() {

@@ -141,7 +141,7 @@ impl Reason {
             Self::StoreUnavailable => (
                 "store_unavailable",
                 StatusCode::SERVICE_UNAVAILABLE,
-                "Your session cannot be checked right now; you are still logged in",
+                "Your session cannot be checked right now",
                 "proxy_internal_error",
             ),
             Self::Overloaded => (

@@ -14,8 +14,8 @@ pub use super::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::{fmt::Write, net::IpAddr, sync::LazyLock};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The facts of one request's arrival.
@@ -34,6 +34,8 @@ pub struct Arrival {
     /// Whether a peer that is not trusted sent `X-Forwarded-*`: a proxy that should be listed, or a liar.
     pub spoofed: bool,
     behind: Vec<IpAddr>,
+    /// The client's address as text, where it is the direct peer.
+    direct: Option<HeaderValue>,
     port: Option<u16>,
     /// `None` = the trusted peer's is continued.
     traceparent: Option<HeaderValue>,
@@ -69,10 +71,9 @@ impl Arrival {
         // The Host itself must be sound even where a trusted peer names the one that its client sent.
         let host = Host::of(head).map(|host| way.host.unwrap_or(host));
 
-        let kept_id =
-            forwarded::only(&head.headers, &REQUEST_ID).filter(|id| trusted && trace::is_sane_id(id.as_bytes()));
-        let continues = |parent: &&HeaderValue| trusted && trace::is_traceparent(parent.as_bytes());
-        let continued = forwarded::only(&head.headers, &TRACEPARENT).filter(continues).is_some();
+        let believed = |name: &'static HeaderName| if trusted { forwarded::only(&head.headers, name) } else { None };
+        let kept_id = believed(&REQUEST_ID).filter(|id| trace::is_sane_id(id.as_bytes()));
+        let continued = believed(&TRACEPARENT).is_some_and(|parent| trace::is_traceparent(parent.as_bytes()));
         let (request_id, traceparent) = match (kept_id, continued) {
             (Some(id), true) => (id.clone(), None),
             (Some(id), false) => (id.clone(), Some(site.ids.fresh().traceparent)),
@@ -88,6 +89,7 @@ impl Arrival {
             request_id,
             trusted,
             spoofed: !trusted && head.headers.keys().any(|name| name.as_str().starts_with(X_FORWARDED)),
+            direct: peer.text.clone().filter(|_| way.behind.is_empty() && way.client == peer.address),
             behind: way.behind,
             port: way.port,
             traceparent,
@@ -101,17 +103,17 @@ impl Arrival {
         removed.remove_from(headers);
 
         if let Some(client) = self.client {
-            headers.insert(forwarded::FOR, self.hops(client));
+            headers.insert(forwarded::FOR, self.direct.clone().unwrap_or_else(|| self.hops(client)));
         }
         headers.insert(forwarded::PROTO, HeaderValue::from_static(if self.https { "https" } else { "http" }));
         if let Ok(host) = &self.host {
             headers.insert(forwarded::HOST, host.authority.clone());
             headers.insert(forwarded::PORT, self.port_value(host));
         }
-        headers.insert(REQUEST_ID, self.request_id.clone());
+        headers.insert(REQUEST_ID.clone(), self.request_id.clone());
         if let Some(traceparent) = &self.traceparent {
             headers.remove(TRACESTATE);
-            headers.insert(TRACEPARENT, traceparent.clone());
+            headers.insert(TRACEPARENT.clone(), traceparent.clone());
         }
     }
 

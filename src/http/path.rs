@@ -103,6 +103,11 @@ impl NormalPath {
         self.encoded_slash
     }
 
+    /// Whether it holds neither escapes nor parameters: then there is only one way to read it.
+    pub fn is_plain(&self) -> bool {
+        !self.as_str().bytes().any(|byte| matches!(byte, b'%' | b';'))
+    }
+
     /// The segments of which an upstream may see only the beginning: what stands before a `;`, `?` or `#`, written
     /// or encoded.
     pub fn cut_segments(&self) -> impl Iterator<Item = &str> {

@@ -7,11 +7,12 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Makes request ids and trace contexts that nobody can guess, without asking the system for randomness each time:
-/// a counter under three keyed hashes.
+/// Makes request ids and trace contexts without asking the system for randomness each time: a counter, once under a
+/// keyed hash, which nobody can guess, and once scrambled from a random start, which never repeats.
 #[derive(Debug)]
 pub(super) struct Ids {
-    keys: [RandomState; 3],
+    key: RandomState,
+    start: u64,
     count: AtomicU64,
 }
 
@@ -25,13 +26,15 @@ pub(super) struct Fresh {
 
 impl Ids {
     pub(super) fn new() -> Self {
-        Self { keys: [RandomState::new(), RandomState::new(), RandomState::new()], count: AtomicU64::new(0) }
+        Self { key: RandomState::new(), start: RandomState::new().hash_one(0), count: AtomicU64::new(0) }
     }
 
     pub(super) fn fresh(&self) -> Fresh {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
-        // The lowest bit is set because a trace context of zeros alone is invalid.
-        let [high, low, span] = [0, 1, 2].map(|key: usize| self.keys[key].hash_one(count) | 1);
+        let high = self.key.hash_one(count);
+        let low = scramble(self.start.wrapping_add(count));
+        // The lowest bit is set because a span of zeros is invalid.
+        let span = scramble(high) | 1;
         let mut text = *b"00-................................-................-01";
         push_hex(&mut text[3..19], high);
         push_hex(&mut text[19..35], low);
@@ -40,6 +43,13 @@ impl Ids {
         let value = |text| HeaderValue::from_maybe_shared(text).expect("hex digits and dashes are a valid value");
         Fresh { request_id: value(text.slice(3..35)), traceparent: value(text) }
     }
+}
+
+/// A one-to-one mix of all bits (the finaliser of SplitMix64).
+fn scramble(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
 }
 
 fn push_hex(text: &mut [u8], number: u64) {

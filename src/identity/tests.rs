@@ -56,7 +56,7 @@ fn attach(identity: &Identity, fields: &[(HeaderName, &str)], grant: &Grant) -> 
         request = request.header(name, *value);
     }
     let (head, ()) = request.body(()).expect("the test's request is valid").into_parts();
-    let peer = Peer { address: "9.9.9.9".parse().ok(), local_port: None, https: false, worker: Worker(0) };
+    let peer = Peer::new("9.9.9.9".parse().ok(), None, false, Worker(0));
     let arrival = Arrival::of(&head, &peer, &Site::new(None, Vec::new(), Vec::new(), false));
     let target = PathAndQuery::from_static("/v1/a?b");
     identity.attach(head, target, Some(&HeaderValue::from_static("/shop")), &arrival, grant)

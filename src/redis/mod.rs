@@ -52,6 +52,7 @@ pub enum Swap {
     Done,
 }
 
+/// The client's futures are several KiB large: boxed, they do not swell those of every request.
 impl Redis {
     /// Starts connecting in the background, each connection on the worker that owns it, and goes on for ever: a
     /// server that is missing is an outage for whoever asks, never an error here. `connections` is their number
@@ -73,8 +74,6 @@ impl Redis {
     }
 
     /// The first `bytes_max` bytes of a string; empty if there is none.
-    ///
-    /// The client's futures are several KiB large: boxed, they do not swell those of every request.
     pub async fn read(&self, worker: Worker, key: &str, bytes_max: usize) -> Result<Bytes, Failure> {
         let reply: Result<Value, _> =
             Box::pin(self.link(worker).client.getrange(key, 0, bytes_max.saturating_sub(1))).await;
@@ -105,13 +104,13 @@ impl Redis {
     pub async fn create(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<bool, Failure> {
         let expiry = Some(Expiration::PX(milliseconds(ttl)));
         let once = &self.link(worker).once;
-        let reply: Result<Value, _> = once.set(key, value, expiry, Some(SetOptions::NX), false).await;
+        let reply: Result<Value, _> = Box::pin(once.set(key, value, expiry, Some(SetOptions::NX), false)).await;
         Ok(!self.judge(reply)?.is_null())
     }
 
     /// Deletes a key; `false` if it was not there.
     pub async fn delete(&self, worker: Worker, key: &str) -> Result<bool, Failure> {
-        let reply: Result<i64, _> = self.link(worker).client.del(key).await;
+        let reply: Result<i64, _> = Box::pin(self.link(worker).client.del(key)).await;
         Ok(self.judge(reply)? > 0)
     }
 
@@ -119,9 +118,9 @@ impl Redis {
     pub async fn swap(&self, worker: Worker, key: &str, expected: Bytes, new: Bytes) -> Result<Swap, Failure> {
         let once = &self.link(worker).once;
         let arguments = [expected, new];
-        let mut reply = once.evalsha(self.swap.sha1().clone(), key, arguments.to_vec()).await;
+        let mut reply = Box::pin(once.evalsha(self.swap.sha1().clone(), key, arguments.to_vec())).await;
         if reply.as_ref().is_err_and(|error: &Error| error.details().starts_with("NOSCRIPT")) {
-            reply = once.eval(SWAP, key, arguments.to_vec()).await;
+            reply = Box::pin(once.eval(SWAP, key, arguments.to_vec())).await;
         }
         Ok(match self.judge::<i64>(reply)? {
             0 => Swap::Gone,
@@ -132,7 +131,7 @@ impl Redis {
 
     /// Lets a key live for `ttl` from now; `false` if it is not there, and then it stays away.
     pub async fn renew(&self, worker: Worker, key: &str, ttl: Duration) -> Result<bool, Failure> {
-        let reply: Result<i64, _> = self.link(worker).client.pexpire(key, milliseconds(ttl), None).await;
+        let reply: Result<i64, _> = Box::pin(self.link(worker).client.pexpire(key, milliseconds(ttl), None)).await;
         Ok(self.judge(reply)? > 0)
     }
 

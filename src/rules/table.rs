@@ -123,6 +123,9 @@ impl<T> Rules<T> {
     /// The first rule that matches. A `HEAD` request matches rules for `GET`.
     pub fn find(&self, method: &Method, path: &NormalPath) -> Result<&Rule<T>, Unmatched> {
         let rule = self.first(method, path).ok_or(Unmatched::NoRule)?;
+        if path.is_plain() {
+            return Ok(rule);
+        }
         if path.holds_encoded_slash() && !rule.keeps_encoded_slash {
             return Err(Unmatched::BadPath(PathFault("the path holds an encoded slash")));
         }

@@ -41,11 +41,13 @@ where
         write_timeout: limits.body_timeout,
     };
     let stream = Timed::new(stream, silence, activity.clone(), drain.clone());
+    let shared = Arc::new((gateway, peer, drain));
     let service = service_fn(move |request: Request<Incoming>| {
-        let (gateway, busy, drain) = (gateway.clone(), activity.begin(), drain.clone());
+        let (shared, busy) = (shared.clone(), activity.begin());
         // Boxed, so that an idle connection does not hold room for a request.
         Box::pin(async move {
-            let mut response = gateway.handle(request, &peer).await;
+            let (gateway, peer, drain) = &*shared;
+            let mut response = gateway.handle(request, peer).await;
             if drain.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

@@ -5,7 +5,7 @@ use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 use std::{
     io,
     net::SocketAddr,
-    os::unix::net::UnixListener as StdUnixListener,
+    os::unix::{fs::FileTypeExt, net::UnixListener as StdUnixListener},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -83,17 +83,27 @@ fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 }
 
 fn bind_unix(path: &Path, workers: usize) -> io::Result<Vec<Bound>> {
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(io::Error::from(io::ErrorKind::AddrInUse));
-    }
-    // Nobody answers there: what is left is a socket of a process that is gone.
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove_abandoned(path)?;
     let listener = StdUnixListener::bind(path)?;
     listener.set_nonblocking(true)?;
     (0..workers).map(|_| Ok(Bound::Unix(listener.try_clone()?, path.to_owned()))).collect()
+}
+
+/// Removes what a process that is gone has left at `path`: a socket that nobody answers. Anything else stays.
+fn remove_abandoned(path: &Path) -> io::Result<()> {
+    let is_socket = match std::fs::symlink_metadata(path) {
+        Ok(found) => found.file_type().is_socket(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !is_socket {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is not a socket"));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        Err(error) => Err(error),
+    }
 }
 
 impl Bound {
@@ -158,5 +168,26 @@ impl Listener {
     /// What still arrives after [`Self::refuse_new`]; `None` once the queue stays empty.
     pub async fn accept_last(&self) -> Option<Accepted> {
         tokio::time::timeout(QUIET, self.accept()).await.ok()?.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_abandoned_socket_is_removed() {
+        let dir = std::env::temp_dir().join(format!("onedoor-listener-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let (file, socket) = (dir.join("gateway.toml"), dir.join("door.sock"));
+        std::fs::write(&file, "precious").expect("a file");
+        assert!(bind_unix(&file, 1).is_err());
+        assert_eq!(std::fs::read_to_string(&file).expect("still there"), "precious");
+
+        let alive = StdUnixListener::bind(&socket).expect("a socket");
+        assert_eq!(bind_unix(&socket, 1).expect_err("taken").kind(), io::ErrorKind::AddrInUse);
+        drop(alive);
+        assert_eq!(bind_unix(&socket, 2).expect("abandoned").len(), 2);
+        std::fs::remove_dir_all(&dir).expect("removed");
     }
 }

@@ -11,7 +11,6 @@ use crate::{
 };
 use std::{
     io,
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -160,20 +159,19 @@ fn begin(accepted: Accepted, worker: Worker, shared: &Shared) {
         return;
     }
     let (gateway, drain) = (shared.gateway.clone(), shared.drain.clone());
-    let peer = |address: Option<IpAddr>, local_port| Peer { address, local_port, https: false, worker };
     match accepted {
         Accepted::Tcp(stream, address) => {
             // Best effort: without it answers are only slower.
             let _ = stream.set_nodelay(true);
             let local_port = stream.local_addr().ok().map(|local| local.port());
-            let peer = peer(Some(address.ip().to_canonical()), local_port);
+            let peer = Peer::new(Some(address.ip()), local_port, false, worker);
             tasks::tracked(&shared.connections, async move {
                 connection::serve(stream, peer, gateway, limits, drain).await;
                 drop(place);
             });
         }
         Accepted::Unix(stream) => {
-            let peer = peer(None, None);
+            let peer = Peer::new(None, None, false, worker);
             tasks::tracked(&shared.connections, async move {
                 connection::serve(stream, peer, gateway, limits, drain).await;
                 drop(place);

@@ -9,6 +9,7 @@ use super::{
 use crate::{clock, tasks::Worker};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use cookie::Cookie;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::fmt;
 
@@ -48,15 +49,20 @@ pub enum Disobedience {
 }
 
 impl Commands {
-    /// Takes the commands out of a response's header, in every spelling. `None` = there are none.
+    /// Takes the commands out of a response's header, in every spelling. `None` = there are none. Any other field that
+    /// begins with `Session-` is an unknown command, so that a slip of the pen shows no record to the client.
     pub fn take(headers: &mut HeaderMap) -> Result<Option<Self>, CommandFault> {
-        let taken = remove(headers);
+        let taken = remove(headers, is_steering);
         if taken.is_empty() {
             return Ok(None);
         }
         let mut commands = Self::default();
         let mut seen = [false; NAMES.len()];
-        for (index, spelled, value) in taken {
+        for (known, spelled, value) in taken {
+            let Some(index) = known else {
+                let why = "an unknown command: there are Session-Logout, -Login, -Update and -Increment";
+                return Err(CommandFault { header: "session-…", why });
+            };
             let fault = |why| CommandFault { header: NAMES[index], why };
             if spelled != NAMES[index] {
                 return Err(fault("the name is spelled with an underscore or a dot"));
@@ -81,7 +87,7 @@ impl Commands {
 
     /// Takes the commands of an upstream that nobody obeys out of its response's header; `true` = there were some.
     pub fn discard(headers: &mut HeaderMap) -> bool {
-        !remove(headers).is_empty()
+        !remove(headers, |name| command(name).is_some()).is_empty()
     }
 
     /// Changes a session's data as Update and Increment say.
@@ -169,20 +175,20 @@ impl Sessions {
         if !created.map_err(Disobedience::Outage)? {
             return Err(outage("a fresh id is taken"));
         }
-        let attributes = self.format.attributes(https, Some(clock::since_epoch()));
-        self.set_cookie(https, &self.format.sign(&id), &attributes)
+        line(&self.format.cookie(self.format.sign(&id), https, Some(clock::since_epoch())))
     }
 
     fn cleared(&self, https: bool) -> Result<HeaderValue, Disobedience> {
-        let attributes = self.format.attributes(https, None);
-        self.set_cookie(https, "", &format!("{attributes}; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0"))
+        let mut cookie = self.format.cookie(String::new(), https, None);
+        cookie.make_removal();
+        line(&cookie)
     }
+}
 
-    fn set_cookie(&self, https: bool, value: &str, attributes: &str) -> Result<HeaderValue, Disobedience> {
-        let line = format!("{}={value}{attributes}", self.format.cookie_name(https));
-        let why = "the cookie's name, path or domain cannot be sent";
-        HeaderValue::try_from(line).map_err(|_| Disobedience::Fault(CommandFault { header: "set-cookie", why }))
-    }
+fn line(cookie: &Cookie<'_>) -> Result<HeaderValue, Disobedience> {
+    let why = "the cookie's name, path or domain cannot be sent";
+    HeaderValue::try_from(cookie.to_string())
+        .map_err(|_| Disobedience::Fault(CommandFault { header: "set-cookie", why }))
 }
 
 impl fmt::Display for CommandFault {
@@ -191,14 +197,17 @@ impl fmt::Display for CommandFault {
     }
 }
 
-/// Removes all commands and returns them with their place in [`NAMES`] and the name as it was spelled.
-fn remove(headers: &mut HeaderMap) -> Vec<(usize, HeaderName, HeaderValue)> {
+/// Removes what `is_one` and returns it with its place in [`NAMES`] and the name as it was spelled.
+fn remove(
+    headers: &mut HeaderMap,
+    is_one: impl Fn(&HeaderName) -> bool,
+) -> Vec<(Option<usize>, HeaderName, HeaderValue)> {
     // Most responses carry none, and are left after one comparison a field.
-    if !headers.keys().any(|name| command(name).is_some()) {
+    if !headers.keys().any(&is_one) {
         return Vec::new();
     }
-    let named = headers.iter().filter_map(|(name, value)| Some((command(name)?, name.clone(), value.clone())));
-    let taken: Vec<_> = named.collect();
+    let ours = headers.iter().filter(|(name, _)| is_one(name));
+    let taken: Vec<_> = ours.map(|(name, value)| (command(name), name.clone(), value.clone())).collect();
     for (_, name, _) in &taken {
         headers.remove(name);
     }
@@ -213,6 +222,11 @@ fn command(name: &HeaderName) -> Option<usize> {
     }
     let fold = |byte| if matches!(byte, b'_' | b'.') { b'-' } else { byte };
     NAMES.iter().position(|known| name.bytes().map(fold).eq(known.bytes()))
+}
+
+/// Whether a field's name, in any spelling, begins as the commands do.
+fn is_steering(name: &HeaderName) -> bool {
+    matches!(name.as_str().strip_prefix("session").map(str::as_bytes), Some([b'-' | b'_' | b'.', ..]))
 }
 
 fn parse(value: &HeaderValue) -> Result<Value, &'static str> {

@@ -199,7 +199,7 @@ impl Sessions {
             return Some(first);
         }
         // A store that is down is noticed when the session is to end.
-        Some(self.identify(headers, https, worker).await.presented.unwrap_or(first))
+        Some(Box::pin(self.identify(headers, https, worker)).await.presented.unwrap_or(first))
     }
 
     /// The change to the Cookie header on rules that do not look at sessions.

@@ -17,7 +17,7 @@ use crate::{
     tasks::Worker,
 };
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version,
     header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING},
 };
 use http_body::Body;
@@ -41,6 +41,8 @@ struct Inner {
     endpoints: Vec<Arc<Endpoint>>,
     next: AtomicUsize,
 }
+
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// Why one endpoint gave no answer.
 enum Miss {
@@ -160,7 +162,8 @@ impl Target {
                 },
             }
         }
-        let mut fresh = match place.endpoint().connect().await {
+        // Boxed: seldom needed, and every request would carry its size.
+        let mut fresh = match Box::pin(place.endpoint().connect()).await {
             Ok(connection) => connection,
             Err(failure) => return Err(Miss::Unsent(Box::new(request), failure)),
         };
@@ -274,7 +277,7 @@ fn settle_framing(headers: &mut HeaderMap) -> Result<(), Odd> {
 
 /// `Keep-Alive: timeout=n` minus a second for the way: how long the upstream keeps the connection.
 fn keepalive_of(headers: &HeaderMap) -> Option<Duration> {
-    let parameters = headers.get("keep-alive")?.to_str().ok()?;
+    let parameters = headers.get(&KEEP_ALIVE)?.to_str().ok()?;
     let timeout = parameters.split(',').find_map(|parameter| parameter.trim().strip_prefix("timeout="))?;
     Some(Duration::from_secs(timeout.parse::<u32>().ok()?.saturating_sub(1).into()))
 }

@@ -137,7 +137,8 @@ fn an_imported_site_is_in_order_and_serves() {
 fn explain_tells_what_would_happen() {
     let (redis, app) = (Redis::start(), Upstream::echo());
     let rules = "[[rules]]\npath = \"/login\"\ndest = \"app\"\nsession = \"off\"\n\
-                 [[rules]]\npath = \"/admin/**\"\ndest = \"app\"\nroles = \"admin\"\n[[rules]]\ndest = \"app\"";
+                 [[rules]]\npath = \"/admin/**\"\ndest = \"app\"\nroles = \"admin\"\n\
+                 [[rules]]\npath = \"/reported\"\ndest = \"app\"\nroles = \"admin\"\nenforce = false\n[[rules]]\ndest = \"app\"";
     let gateway = express_gateway(&redis, &app.url(), "", rules);
     let cookie = store_session(&redis, "one", &record("\"zoe\"", "[\"guest\"]"));
     let file = gateway.file();
@@ -147,7 +148,7 @@ fn explain_tells_what_would_happen() {
         out
     };
     let out = explain(&["GET", "/some/page?x=1", "--cookie", &cookie]);
-    for text in ["rules[2]", "zoe", "X-Forwarded-User", &app.url()] {
+    for text in ["rules[3]", "zoe", "X-Forwarded-User", &app.url()] {
         assert!(out.to_ascii_lowercase().contains(&text.to_ascii_lowercase()), "no {text} in\n{out}");
     }
     let out = explain(&["GET", "/admin/x", "--cookie", &cookie]);
@@ -156,6 +157,13 @@ fn explain_tells_what_would_happen() {
     assert!(out.contains("401") && out.contains("session_required"), "{out}");
     let out = explain(&["GET", "/a/../b"]);
     assert!(out.contains("400"), "{out}");
+    let out = explain(&["GET", "/_onedoor/healthz"]);
+    assert!(out.contains("200") && !out.contains("no_rule"), "{out}");
+    let both = format!("connect.sid=planted; {cookie}");
+    let out = explain(&["GET", "/page", "--cookie", &both]);
+    assert!(out.contains("only the one that counts") && out.contains("x-forwarded-for: 127.0.0.1"), "{out}");
+    let out = explain(&["GET", "/reported", "--cookie", &both]);
+    assert!(out.contains("would be refused") && !out.contains("only the one that counts"), "{out}");
     assert!(app.requests().is_empty(), "nothing is sent");
     assert!(!out.contains(SECRET));
 }

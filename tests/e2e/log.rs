@@ -130,3 +130,17 @@ fn lines_can_be_switched_off_and_made_pretty() {
     let line = eventually("a line", || lines(&pretty, "/pretty").pop());
     assert!(!line.starts_with('{'), "{line}");
 }
+
+#[test]
+fn a_proxy_that_nobody_trusts_is_told_about_once_with_the_line_to_add() {
+    let app = Upstream::echo();
+    let gateway = open_gateway("", &app.url());
+    for _ in 0..3 {
+        gateway.send(&get("/through-a-proxy").header("X-Forwarded-For", "192.0.2.1"));
+    }
+    gateway.get("/the-last");
+    gateway.log_line("/the-last");
+    let told = lines(&gateway, "trusted_proxies");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("127.0.0.1"), "{told:?}");
+}

@@ -7,6 +7,10 @@ use crate::config::diagnostic::Fault;
 /// A literal must be spelled as a normalised path is. The remedy then is that spelling.
 pub(super) fn check(text: &str, keeps_encoded_slash: bool) -> Result<(), Fault> {
     check_path(text, keeps_encoded_slash)?;
+    if text.split('/').nth(1) == Some("_onedoor") {
+        let remedy = "choose another path";
+        return Err(Fault::new("paths under `/_onedoor` never match: they are the gateway's own", remedy));
+    }
     let mut before = "";
     for segment in text.split('/') {
         if segment.contains('*') && !matches!(segment, "*" | "**") {

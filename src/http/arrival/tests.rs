@@ -13,7 +13,7 @@ fn site(public_url: Option<(bool, &str)>, hosts: &[&str]) -> Site {
 }
 
 fn peer(address: &str) -> Peer {
-    Peer { address: address.parse().ok(), local_port: None, https: false, worker: Worker(0) }
+    Peer::new(address.parse().ok(), None, false, Worker(0))
 }
 
 fn head(fields: &[(&str, &str)]) -> Head {

@@ -3,6 +3,7 @@
 use super::{Absence, Opened, SessionId, Value, json, same_site};
 use crate::{config::session, secret::Secret};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use cookie::{Cookie, time::OffsetDateTime};
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::hmac;
@@ -99,20 +100,17 @@ impl Express {
         (Value::Map(record), Duration::from_secs(ttl.as_millis().div_ceil(1000) as u64))
     }
 
-    pub(super) fn attributes(&self, https: bool, begun: Option<Duration>) -> String {
-        let mut attributes = String::new();
+    pub(super) fn dress(&self, cookie: &mut Cookie<'static>, begins: Option<Duration>) {
+        cookie.set_path(self.own.path.clone());
         if let Some(domain) = &self.own.domain {
-            attributes += &format!("; Domain={domain}");
+            cookie.set_domain(domain.clone());
         }
-        attributes += &format!("; Path={}", self.own.path);
-        if let Some(expires) = begun.zip(self.own.max_age).and_then(|(begun, max_age)| timestamp(begun + max_age)) {
-            let text = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&expires);
-            attributes += &text.map(|text| format!("; Expires={text}")).unwrap_or_default();
+        cookie.set_same_site(self.own.same_site.map(same_site));
+        let ends = begins.zip(self.own.max_age).map(|(begins, max_age)| (begins + max_age).as_secs());
+        let ends = ends.and_then(|ends| OffsetDateTime::from_unix_timestamp(ends.try_into().ok()?).ok());
+        if let Some(ends) = ends {
+            cookie.set_expires(ends);
         }
-        attributes += "; HttpOnly";
-        attributes += if https { "; Secure" } else { "" };
-        attributes += same_site(self.own.same_site);
-        attributes
     }
 
     /// The member `cookie`: the app obeys it rather than its own options, so both limits are written or neither.

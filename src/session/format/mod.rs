@@ -10,6 +10,7 @@ use super::{
 };
 use crate::config::session;
 use bytes::Bytes;
+use cookie::{Cookie, SameSite};
 use std::{sync::Arc, time::Duration};
 
 pub(super) use express::Express;
@@ -110,13 +111,19 @@ impl Format {
         }
     }
 
-    /// The attributes of a cookie that the gateway sets, each begun with `; `. With the time at which the session
-    /// begins (since the Unix epoch) they hold its expiry, if it has one.
-    pub(super) fn attributes(&self, https: bool, begins: Option<Duration>) -> String {
-        match self {
-            Self::Express(express) => express.attributes(https, begins),
-            Self::Onedoor(onedoor) => onedoor.attributes(https),
+    /// A cookie that the gateway sets. With the time at which the session begins it also says when it ends, where the
+    /// format lets the browser know.
+    pub(super) fn cookie(&self, value: String, https: bool, begins: Option<Duration>) -> Cookie<'static> {
+        let mut cookie = Cookie::new(self.cookie_name(https).to_string(), value);
+        cookie.set_http_only(true);
+        if https {
+            cookie.set_secure(true);
         }
+        match self {
+            Self::Express(express) => express.dress(&mut cookie, begins),
+            Self::Onedoor(onedoor) => onedoor.dress(&mut cookie),
+        }
+        cookie
     }
 }
 
@@ -127,10 +134,9 @@ pub(super) fn seal(record: &Value) -> Result<Bytes, json::Fault> {
     Ok(text.into())
 }
 
-fn same_site(same_site: Option<session::SameSite>) -> &'static str {
+fn same_site(same_site: session::SameSite) -> SameSite {
     match same_site {
-        None => "",
-        Some(session::SameSite::Lax) => "; SameSite=Lax",
-        Some(session::SameSite::Strict) => "; SameSite=Strict",
+        session::SameSite::Lax => SameSite::Lax,
+        session::SameSite::Strict => SameSite::Strict,
     }
 }

@@ -3,6 +3,7 @@
 use super::{Absence, Opened, SessionId, Value, json, same_site};
 use crate::config::session;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use cookie::Cookie;
 use ring::digest::{SHA256, digest};
 use std::{sync::Arc, time::Duration};
 
@@ -94,9 +95,9 @@ impl Onedoor {
         due.then_some(wanted)
     }
 
-    pub(super) fn attributes(&self, https: bool) -> String {
-        let secure = if https { "; Secure" } else { "" };
-        format!("; Path=/; HttpOnly{secure}{}", same_site(Some(self.same_site)))
+    pub(super) fn dress(&self, cookie: &mut Cookie<'static>) {
+        cookie.set_path("/");
+        cookie.set_same_site(same_site(self.same_site));
     }
 
     fn read(&self, record: &[u8]) -> Result<(Duration, Value), &'static str> {

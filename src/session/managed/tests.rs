@@ -76,12 +76,12 @@ fn commands_leave_the_header_and_nothing_else_does() {
         ("Session-Update", r#"{"cart":["a"],"draft":null}"#),
         ("session-increment", r#"{"count":1}"#),
         ("session-logout", "this"),
-        ("session-id", "stays"),
+        ("sessions-left", "stays"),
         ("set-cookie", "a=b"),
     ]);
     let taken = Commands::take(&mut response).unwrap().unwrap();
     assert!(taken.logout && taken.login.is_some() && taken.update.is_some() && taken.increment.is_some());
-    assert_eq!(response, headers(&[("session-id", "stays"), ("set-cookie", "a=b")]));
+    assert_eq!(response, headers(&[("sessions-left", "stays"), ("set-cookie", "a=b")]));
     assert_eq!(Commands::take(&mut response), Ok(None));
 }
 
@@ -89,6 +89,7 @@ fn commands_leave_the_header_and_nothing_else_does() {
 fn a_command_that_cannot_be_obeyed_names_its_header_and_is_removed_all_the_same() {
     let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(COMMAND_MAX));
     let refused: &[(&[(&str, &str)], &str)] = &[
+        (&[("session-logn", "{\"user\":{\"id\":1}}")], "session-…"),
         (&[("session-logout", "everywhere")], "session-logout"),
         (&[("session-logout", "This")], "session-logout"),
         (&[("session-logout", "")], "session-logout"),
@@ -139,10 +140,7 @@ async fn the_counter_site_counts() {
         assert!(record.contains(r#""user":{"id":"42","name":"é"},"count":3"#), "{record}");
         let logged_in = browser.jar.clone();
         let set = browser.obey(&[("session-logout", "this")]).await.unwrap();
-        assert!(
-            set[0].contains("=; Path=/; ") && set[0].ends_with("; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0"),
-            "{set:?}"
-        );
+        assert!(set[0].contains("=; HttpOnly; ") && set[0].contains("; Path=/; Max-Age=0; Expires="), "{set:?}");
         browser.jar = logged_in;
         assert_eq!(browser.record().await, Err(Absence::NotFound));
     })
@@ -255,21 +253,21 @@ async fn cookies_are_set_as_the_format_has_them() {
     let mut browser = Browser::new(onedoor(), store(None));
     let login = [("session-login", r#"{"user":{"id":1}}"#)];
     let set = browser.obey(&login).await.unwrap();
-    assert!(set[0].starts_with("onedoor=") && set[0].ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{set:?}");
-    assert_eq!(set[0].len(), "onedoor=; Path=/; HttpOnly; SameSite=Lax".len() + 43);
+    assert!(set[0].starts_with("onedoor=") && set[0].ends_with("; HttpOnly; SameSite=Lax; Path=/"), "{set:?}");
+    assert_eq!(set[0].len(), "onedoor=; HttpOnly; SameSite=Lax; Path=/".len() + 43);
     browser.https = true;
     let set = browser.obey(&login).await.unwrap();
     assert!(
-        set[0].starts_with("__Host-onedoor=") && set[0].ends_with("; Path=/; HttpOnly; Secure; SameSite=Lax"),
+        set[0].starts_with("__Host-onedoor=") && set[0].ends_with("; HttpOnly; SameSite=Lax; Secure; Path=/"),
         "{set:?}"
     );
     let mut strict = config(onedoor());
     strict.same_site = Some(SameSite::Strict);
     browser.sessions = Sessions::compile(&strict, store(None));
-    assert!(browser.obey(&login).await.unwrap()[0].ends_with("; SameSite=Strict"));
+    assert!(browser.obey(&login).await.unwrap()[0].contains("; SameSite=Strict; "));
     let mut browser = Browser::new(express(&[SECRET]), store(None));
     let set = browser.obey(&login).await.unwrap();
-    assert!(set[0].starts_with("connect.sid=s%3A") && set[0].ends_with("; Path=/; HttpOnly"), "{set:?}");
+    assert!(set[0].starts_with("connect.sid=s%3A") && set[0].ends_with("; HttpOnly; Path=/"), "{set:?}");
 }
 
 #[tokio::test]

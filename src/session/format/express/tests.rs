@@ -114,7 +114,9 @@ fn a_new_record_and_its_cookie_are_as_the_app_would_write_them() {
     let (record, ttl) = session_cookie.begin(data.clone(), false, NOW);
     let expected = r#"{"cookie":{"originalMaxAge":null,"expires":null,"httpOnly":true,"path":"/"},"user":{"id":42}}"#;
     assert_eq!((json::write(&record).as_str(), ttl), (expected, TTL));
-    assert_eq!(session_cookie.attributes(false, Some(NOW)), "; Path=/; HttpOnly");
+    let mut cookie = Cookie::new("connect.sid", "x");
+    session_cookie.dress(&mut cookie, Some(NOW));
+    assert_eq!(cookie.to_string(), "connect.sid=x; Path=/");
     let own = Own {
         path: "/app".to_owned(),
         domain: Some("example.com".to_owned()),
@@ -125,8 +127,10 @@ fn a_new_record_and_its_cookie_are_as_the_app_would_write_them() {
     let (record, ttl) = limited.begin(data, true, NOW);
     let expected = r#"{"cookie":{"originalMaxAge":90500,"expires":"2026-11-20T23:16:49.165Z","secure":true,"httpOnly":true,"domain":"example.com","path":"/app","sameSite":"lax"},"user":{"id":42}}"#;
     assert_eq!((json::write(&record).as_str(), ttl), (expected, Duration::from_secs(91)));
-    let line = "; Domain=example.com; Path=/app; Expires=Fri, 20 Nov 2026 23:16:49 GMT; HttpOnly; Secure; SameSite=Lax";
-    assert_eq!(limited.attributes(true, Some(NOW)), line);
+    let mut cookie = Cookie::new("connect.sid", "x");
+    limited.dress(&mut cookie, Some(NOW));
+    let line = "connect.sid=x; SameSite=Lax; Path=/app; Domain=example.com; Expires=Fri, 20 Nov 2026 23:16:49 GMT";
+    assert_eq!(cookie.to_string(), line);
 }
 
 #[test]
