@@ -7,7 +7,7 @@ use crate::{
     gateway::Gateway,
     reload::{self, Source, Surroundings},
     server::{
-        drain::{self, Signals},
+        drain::{self, Closing, Signals},
         listener::{self, Bound},
         worker::{Shared, Threads},
     },
@@ -50,7 +50,7 @@ pub(super) fn serve(loaded: Loaded, source: Option<Source>, beside: impl FnOnce(
             gateway: Arc::new(Gateway::new(snapshot)),
             connections: TaskTracker::new(),
             count: Arc::new(AtomicUsize::new(0)),
-            drain: CancellationToken::new(),
+            closing: Closing::default(),
             stop: CancellationToken::new(),
         };
         let addresses = announce(&config, &sockets);

@@ -1,6 +1,9 @@
 //! One client connection: HTTP/1.1 within its limits.
 
-use super::timed::{Activity, Busy, Limits, Timed};
+use super::{
+    drain::Closing,
+    timed::{Activity, Busy, Limits, Timed},
+};
 use crate::{
     config::server,
     gateway::{Gateway, body::Body},
@@ -18,7 +21,6 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::sync::CancellationToken;
 
 /// Room for bodies in hyper's buffers even where the header limits are small.
 const BUFFER_BYTES_MIN: usize = 128 * 1024;
@@ -30,7 +32,7 @@ struct Served {
 }
 
 /// Serves a connection until it closes, falls silent beyond its limits, or has answered while draining.
-pub async fn serve<S>(stream: S, peer: Peer, gateway: Arc<Gateway>, limits: server::Limits, drain: CancellationToken)
+pub async fn serve<S>(stream: S, peer: Peer, gateway: Arc<Gateway>, limits: server::Limits, closing: Closing)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -40,15 +42,15 @@ where
         keepalive: limits.keepalive,
         write_timeout: limits.body_timeout,
     };
-    let stream = Timed::new(stream, silence, activity.clone(), drain.clone());
-    let shared = Arc::new((gateway, peer, drain));
+    let stream = Timed::new(stream, silence, activity.clone(), closing.clone());
+    let shared = Arc::new((gateway, peer, closing));
     let service = service_fn(move |request: Request<Incoming>| {
         let (shared, busy) = (shared.clone(), activity.begin());
         // Boxed, so that an idle connection does not hold room for a request.
         Box::pin(async move {
-            let (gateway, peer, drain) = &*shared;
+            let (gateway, peer, closing) = &*shared;
             let mut response = gateway.handle(request, peer).await;
-            if drain.is_cancelled() {
+            if closing.has_begun() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response.map(|body| Served { body, _busy: busy }))

@@ -2,8 +2,40 @@
 
 use super::worker::Shared;
 use crate::config::server::Server;
-use std::sync::atomic::Ordering;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// The moment from which accepting ends and idle connections close; cheap to clone and to ask.
+#[derive(Debug, Clone, Default)]
+pub struct Closing(Arc<Moment>);
+
+#[derive(Debug, Default)]
+struct Moment {
+    begun: AtomicBool,
+    token: CancellationToken,
+}
+
+impl Closing {
+    /// It is now.
+    pub fn begin(&self) {
+        self.0.begun.store(true, Ordering::Relaxed);
+        self.0.token.cancel();
+    }
+
+    /// Whether it has come.
+    pub fn has_begun(&self) -> bool {
+        self.0.begun.load(Ordering::Relaxed)
+    }
+
+    /// Waits for it.
+    pub fn begins(&self) -> WaitForCancellationFutureOwned {
+        self.0.token.clone().cancelled_owned()
+    }
+}
 
 /// SIGTERM and SIGINT.
 #[derive(Debug)]
@@ -40,7 +72,7 @@ pub async fn drain(server: &Server, shared: &Shared, signals: &mut Signals) {
         () = tokio::time::sleep(server.drain_delay) => {}
         () = signals.next() => {}
     }
-    shared.drain.cancel();
+    shared.closing.begin();
     shared.connections.close();
     if tokio::time::timeout(server.drain, shared.connections.wait()).await.is_err() {
         let connections = shared.count.load(Ordering::Relaxed);

@@ -1,19 +1,20 @@
 //! A client connection's time limits: for an idle connection, for a head that has begun, and while draining.
 
+use super::drain::Closing;
 use crate::clock;
 use std::{
     future::Future,
     io,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Sleep,
 };
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// How long an idle connection may still send its next request once the gateway drains.
 const LINGER: Duration = Duration::from_secs(1);
@@ -55,8 +56,11 @@ pub struct Timed<S> {
     limits: Limits,
     activity: Activity,
     alarm: Pin<Box<Sleep>>,
-    drain: Pin<Box<WaitForCancellationFutureOwned>>,
+    closing: Closing,
+    closes: Pin<Box<WaitForCancellationFutureOwned>>,
     drained: Option<Instant>,
+    /// Whom alarm and closing wake.
+    waker: Option<Waker>,
     /// Rings when the client has taken nothing for too long; `None` while it takes.
     stalled: Option<Pin<Box<Sleep>>>,
 }
@@ -103,20 +107,25 @@ impl Drop for Busy {
 }
 
 impl<S> Timed<S> {
-    /// Watches a connection; `drain` tells when the gateway leaves.
-    pub fn new(stream: S, limits: Limits, activity: Activity, drain: CancellationToken) -> Self {
+    /// Watches a connection; `closing` tells when the gateway leaves.
+    pub fn new(stream: S, limits: Limits, activity: Activity, closing: Closing) -> Self {
         let alarm = Box::pin(tokio::time::sleep(limits.keepalive));
-        let drain = Box::pin(drain.cancelled_owned());
-        Self { stream, limits, activity, alarm, drain, drained: None, stalled: None }
+        let closes = Box::pin(closing.begins());
+        Self { stream, limits, activity, alarm, closing, closes, drained: None, waker: None, stalled: None }
     }
 
     /// Whether the connection's time is up; arranges to be asked again when it may be.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.drained.is_none() && self.drain.as_mut().poll(cx).is_ready() {
+        let mut over = self.over_at();
+        if self.rests(over, cx) {
+            return Poll::Pending;
+        }
+        self.waker = Some(cx.waker().clone());
+        if self.drained.is_none() && self.closes.as_mut().poll(cx).is_ready() {
             self.drained = Some(clock::now() + LINGER);
+            over = self.over_at();
         }
         loop {
-            let over = self.over_at();
             let latest = over.or_else(|| self.drained.map(|_| clock::now() + LINGER));
             if latest.is_some_and(|latest| self.alarm.deadline().into_std() > latest) {
                 self.set_alarm(latest);
@@ -131,6 +140,14 @@ impl<S> Timed<S> {
                 _ => self.set_alarm(latest),
             }
         }
+    }
+
+    /// Whether nothing has changed since alarm and closing were last asked: then they need not be asked again, and a
+    /// busy connection, which reads several times a request, hardly ever does.
+    fn rests(&self, over: Option<Instant>, cx: &Context<'_>) -> bool {
+        let is_known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        let rings_in_time = over.is_none_or(|over| self.alarm.deadline().into_std() <= over);
+        is_known && rings_in_time && !self.alarm.is_elapsed() && !self.closing.has_begun()
     }
 
     /// Passes on how a write went, or ends the connection of a client that takes nothing.
@@ -220,7 +237,7 @@ mod tests {
         let (near, _far) = tokio::io::duplex(16);
         let short = Duration::from_millis(50);
         let limits = Limits { header_timeout: short, keepalive: short, write_timeout: short };
-        let mut timed = Timed::new(near, limits, Activity::new(), CancellationToken::new());
+        let mut timed = Timed::new(near, limits, Activity::new(), Closing::default());
         let error = timed.write_all(&[0; 64]).await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }

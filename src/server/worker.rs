@@ -2,6 +2,7 @@
 
 use super::{
     connection,
+    drain::Closing,
     listener::{Accepted, Bound, Listener},
 };
 use crate::{
@@ -53,8 +54,8 @@ pub struct Shared {
     pub connections: TaskTracker,
     /// How many of them there are.
     pub count: Arc<AtomicUsize>,
-    /// Cancelled when accepting must end and idle connections close.
-    pub drain: CancellationToken,
+    /// Begins when accepting must end and idle connections close.
+    pub closing: Closing,
     /// Cancelled when the workers must return.
     pub stop: CancellationToken,
 }
@@ -132,7 +133,7 @@ async fn accept(listener: Listener, worker: Worker, shared: Shared) {
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shared.drain.cancelled() => break,
+            () = shared.closing.begins() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -158,7 +159,7 @@ fn begin(accepted: Accepted, worker: Worker, shared: &Shared) {
         tracing::warn!(connections = limits.connections, "a connection is turned away: too many are open");
         return;
     }
-    let (gateway, drain) = (shared.gateway.clone(), shared.drain.clone());
+    let (gateway, closing) = (shared.gateway.clone(), shared.closing.clone());
     match accepted {
         Accepted::Tcp(stream, address) => {
             // Best effort: without it answers are only slower.
@@ -166,14 +167,14 @@ fn begin(accepted: Accepted, worker: Worker, shared: &Shared) {
             let local_port = stream.local_addr().ok().map(|local| local.port());
             let peer = Peer::new(Some(address.ip()), local_port, false, worker);
             tasks::tracked(&shared.connections, async move {
-                connection::serve(stream, peer, gateway, limits, drain).await;
+                connection::serve(stream, peer, gateway, limits, closing).await;
                 drop(place);
             });
         }
         Accepted::Unix(stream) => {
             let peer = Peer::new(None, None, false, worker);
             tasks::tracked(&shared.connections, async move {
-                connection::serve(stream, peer, gateway, limits, drain).await;
+                connection::serve(stream, peer, gateway, limits, closing).await;
                 drop(place);
             });
         }

@@ -1,6 +1,7 @@
 //! JSON, read within bounds as `JSON.parse` reads it, and written compactly.
 
 use super::Value;
+use smol_str::SmolStr;
 use std::fmt::Write;
 
 /// The deepest nesting that is read.
@@ -124,7 +125,7 @@ impl Reader<'_> {
         Ok(next == close)
     }
 
-    fn string(&mut self) -> Result<Box<str>, Fault> {
+    fn string(&mut self) -> Result<SmolStr, Fault> {
         self.at += 1;
         let start = self.at;
         match self.plain_run()? {
@@ -134,7 +135,7 @@ impl Reader<'_> {
     }
 
     /// Reads on from the first backslash, which lies just before the place.
-    fn escaped_string(&mut self, start: usize) -> Result<Box<str>, Fault> {
+    fn escaped_string(&mut self, start: usize) -> Result<SmolStr, Fault> {
         let mut out = String::from(&self.text[start..self.at - 1]);
         loop {
             out.push(self.escape()?);

@@ -4,6 +4,7 @@ pub mod json;
 pub mod patch;
 
 use crate::config::path::RecordPath;
+use smol_str::SmolStr;
 
 /// A record or a part of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,15 +14,15 @@ pub enum Value {
     /// A truth value.
     Bool(bool),
     /// A whole number as decimal text, exact at any size.
-    Integer(Box<str>),
+    Integer(SmolStr),
     /// Any other number, as text.
-    Float(Box<str>),
+    Float(SmolStr),
     /// Text.
-    Text(Box<str>),
+    Text(SmolStr),
     /// A list.
     List(Vec<Value>),
     /// A map in the order written; of equal keys the last counts.
-    Map(Vec<(Box<str>, Value)>),
+    Map(Vec<(SmolStr, Value)>),
 }
 
 impl Value {

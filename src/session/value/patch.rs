@@ -1,6 +1,7 @@
 //! Changes to a value: merging a patch, adding to numbers.
 
 use super::Value;
+use smol_str::SmolStr;
 
 /// Why numbers could not be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +72,7 @@ fn sum(target: &Value, delta: &Value) -> Result<Value, Fault> {
 }
 
 /// The members of a map; of anything else none.
-fn take_entries(value: &mut Value) -> Vec<(Box<str>, Value)> {
+fn take_entries(value: &mut Value) -> Vec<(SmolStr, Value)> {
     match std::mem::replace(value, Value::Null) {
         Value::Map(entries) => entries,
         _ => Vec::new(),
@@ -79,7 +80,7 @@ fn take_entries(value: &mut Value) -> Vec<(Box<str>, Value)> {
 }
 
 /// The member of this name, `Null` if it has to be made.
-fn member<'a>(entries: &'a mut Vec<(Box<str>, Value)>, key: &str) -> &'a mut Value {
+fn member<'a>(entries: &'a mut Vec<(SmolStr, Value)>, key: &str) -> &'a mut Value {
     let at = entries.iter().rposition(|(name, _)| &**name == key).unwrap_or(entries.len());
     if at == entries.len() {
         entries.push((key.into(), Value::Null));

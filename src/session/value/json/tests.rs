@@ -147,7 +147,7 @@ fn any_value() -> impl Strategy<Value = Value> {
         any::<String>().prop_map(|string| Value::Text(string.into())),
     ];
     leaf.prop_recursive(5, 60, 6, |inner| {
-        let key = any::<String>().prop_map(Box::<str>::from);
+        let key = any::<String>().prop_map(SmolStr::from);
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::List),
             prop::collection::vec((key, inner), 0..6).prop_map(Value::Map),
