@@ -23,3 +23,4 @@ mod rules;
 mod sessions_express;
 mod store_outage;
 mod upstreams;
+mod upstreams_https;
