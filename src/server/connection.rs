@@ -25,6 +25,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// Room for bodies in hyper's buffers even where the header limits are small.
 const BUFFER_BYTES_MIN: usize = 128 * 1024;
 
+/// hyper's own limit on header lines is at least this. Beyond 100 it allocates room for them, 32 bytes each, twice a
+/// request: this much has a size of its own there, so that its pages do not end up under the connection's buffers.
+const HEADERS_MIN: usize = 200;
+
 /// A response's body that keeps its connection busy.
 struct Served {
     body: Body,
@@ -60,7 +64,7 @@ where
     let head_bytes = limits.header_bytes + limits.uri_bytes;
     let mut builder = http1::Builder::new();
     builder
-        .max_headers(limits.headers.saturating_mul(2).max(256))
+        .max_headers(limits.headers.saturating_mul(2).max(HEADERS_MIN))
         .max_buf_size(head_bytes.saturating_mul(2).max(BUFFER_BYTES_MIN));
     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!(%error, "a client connection ended early");
