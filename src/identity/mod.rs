@@ -128,16 +128,6 @@ impl Forward {
     pub fn into_parts(self) -> (Method, PathAndQuery, HeaderMap, HeaderValue) {
         (self.method, self.target, self.headers, self.host)
     }
-
-    /// The path and query that are forwarded.
-    pub fn target(&self) -> &PathAndQuery {
-        &self.target
-    }
-
-    /// The headers that are forwarded, without Host.
-    pub fn headers(&self) -> &HeaderMap {
-        &self.headers
-    }
 }
 
 #[cfg(test)]

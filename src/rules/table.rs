@@ -152,11 +152,6 @@ impl<T> Rules<T> {
         examined
     }
 
-    /// All rules in the order written.
-    pub fn iter(&self) -> impl Iterator<Item = &Rule<T>> {
-        self.rules.iter()
-    }
-
     pub(super) fn first(&self, method: &Method, path: &NormalPath) -> Option<&Rule<T>> {
         self.rules.iter().find(|rule| rule.takes(method) && rule.matches(path, rule.spelling))
     }

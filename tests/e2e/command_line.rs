@@ -14,27 +14,7 @@ fn finish(command: &mut Command) -> (i32, String, String) {
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
 
-const GOOD: &str = r#"
-[store]
-url = "${REDIS_SESSION_URL}"
-
-[session]
-format  = "express"
-secrets = ["${SESSION_SECRET}"]
-user    = "user.id"
-
-[upstreams]
-auth = "http://127.0.0.1:8090"
-app  = ["http://127.0.0.1:8081", "http://127.0.0.1:8082"]
-
-[[rules]]
-path    = ["/login", "/increment", "/logout"]
-dest    = "auth"
-session = "optional"
-
-[[rules]]
-dest = "app"
-"#;
+const GOOD: &str = include_str!("../config/accepted/smallest.toml");
 
 const BAD: &str = r#"[server]
 listn = "127.0.0.1:3000"

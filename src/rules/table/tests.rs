@@ -29,7 +29,7 @@ fn the_first_rule_that_matches_governs() {
         assert_eq!(found(&rules, "GET", target), Ok(index), "{target}");
     }
     assert_eq!(
-        rules.iter().map(|rule| &*rule.name).collect::<Vec<_>>(),
+        rules.rules.iter().map(|rule| &*rule.name).collect::<Vec<_>>(),
         ["rules[0] /login", "rules[1] /a/**", "rules[2] /**"]
     );
     assert_eq!(found(&compile(&[rule(&["/a"], Off)]), "GET", "/b"), Err(Unmatched::NoRule));
