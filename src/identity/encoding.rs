@@ -33,7 +33,9 @@ pub(super) fn value(value: &Value) -> Option<HeaderValue> {
             _ => Some(as_json(value)),
         },
         Value::Map(_) => Some(as_json(value)),
-        Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::Text(_) => plain(value).map(text),
+        Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::Text(_) | Value::Shown(_) => {
+            plain(value).map(text)
+        }
     }
 }
 
@@ -41,7 +43,7 @@ fn plain(value: &Value) -> Option<&str> {
     match value {
         Value::Bool(true) => Some("true"),
         Value::Bool(false) => Some("false"),
-        Value::Integer(text) | Value::Float(text) | Value::Text(text) => Some(text),
+        Value::Integer(text) | Value::Float(text) | Value::Text(text) | Value::Shown(text) => Some(text),
         Value::Null | Value::List(_) | Value::Map(_) => None,
     }
 }

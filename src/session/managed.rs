@@ -4,7 +4,7 @@ use super::{
     Sessions, format,
     id::SessionId,
     store::{NotUpdated, Outage, Updated},
-    value::{Value, json, patch},
+    value::{Fault, Value, json, patch},
 };
 use crate::{clock, tasks::Worker};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -239,12 +239,12 @@ fn parse(value: &HeaderValue) -> Result<Value, &'static str> {
     match json::read(value.as_bytes()) {
         Ok(object @ Value::Map(_)) => Ok(object),
         Ok(_) => Err("not a JSON object"),
-        Err(json::Fault(_)) => Err("not JSON"),
+        Err(Fault(_)) => Err("not JSON"),
     }
 }
 
 fn seal(commands: &Commands, record: &Value) -> Result<Bytes, CommandFault> {
-    format::seal(record).map_err(|json::Fault(why)| CommandFault { header: commands.writer(), why })
+    format::seal(record).map_err(|Fault(why)| CommandFault { header: commands.writer(), why })
 }
 
 #[cfg(test)]

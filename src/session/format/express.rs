@@ -1,6 +1,6 @@
 //! express-session with connect-redis: a signed cookie, a JSON record that the app itself keeps alive.
 
-use super::{Absence, Opened, SessionId, Value, json, same_site};
+use super::{Absence, Fault, Opened, SessionId, Value, json, same_site};
 use crate::{config::session, secret::Secret};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use cookie::{Cookie, time::OffsetDateTime};
@@ -151,7 +151,7 @@ pub(super) fn open(record: &[u8]) -> Result<Opened, Absence> {
         Ok(data @ Value::Map(_)) => Ok(Opened { data, ends: None }),
         Ok(Value::Null) => Err(Absence::NotFound),
         Ok(_) => Err(Absence::Unreadable("not an object")),
-        Err(json::Fault(why)) => Err(Absence::Unreadable(why)),
+        Err(Fault(why)) => Err(Absence::Unreadable(why)),
     }
 }
 

@@ -6,7 +6,7 @@ mod onedoor;
 use super::{
     Absence,
     id::SessionId,
-    value::{Value, json},
+    value::{Fault, Value, json},
 };
 use crate::config::session;
 use bytes::Bytes;
@@ -128,7 +128,7 @@ impl Format {
 }
 
 /// The record as bytes, or why a reader would refuse it.
-pub(super) fn seal(record: &Value) -> Result<Bytes, json::Fault> {
+pub(super) fn seal(record: &Value) -> Result<Bytes, Fault> {
     let text = json::write(record);
     json::read(text.as_bytes())?;
     Ok(text.into())

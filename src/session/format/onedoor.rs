@@ -1,6 +1,6 @@
 //! The gateway's own sessions: a random id in the cookie, its hash in the store.
 
-use super::{Absence, Opened, SessionId, Value, json, same_site};
+use super::{Absence, Fault, Opened, SessionId, Value, json, same_site};
 use crate::config::session;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cookie::Cookie;
@@ -101,7 +101,7 @@ impl Onedoor {
     }
 
     fn read(&self, record: &[u8]) -> Result<(Duration, Value), &'static str> {
-        let Value::Map(mut entries) = json::read(record).map_err(|json::Fault(why)| why)? else {
+        let Value::Map(mut entries) = json::read(record).map_err(|Fault(why)| why)? else {
             return Err("not an object");
         };
         let mut take = |name: &str| {

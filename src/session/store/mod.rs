@@ -19,7 +19,7 @@ use std::{
 use tokio::sync::Mutex;
 
 /// The longest record that is read or written, in bytes.
-pub const RECORD_MAX: usize = super::value::json::BYTES_MAX;
+pub const RECORD_MAX: usize = super::value::budget::BYTES_MAX;
 
 type Turns = [Mutex<()>; 64];
 

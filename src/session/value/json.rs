@@ -1,31 +1,18 @@
 //! JSON, read within bounds as `JSON.parse` reads it, and written compactly.
 
-use super::Value;
+use super::{Fault, Value, budget::Budget, input::ENDED};
 use smol_str::SmolStr;
 use std::fmt::Write;
-
-/// The deepest nesting that is read.
-pub const DEPTH_MAX: usize = 64;
-/// The most values that one text may hold.
-pub const NODES_MAX: usize = 100_000;
-/// The longest text that is read.
-pub const BYTES_MAX: usize = 1024 * 1024;
-
-/// Why a text cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault(pub &'static str);
 
 /// Reads one JSON text (RFC 8259), white space around it allowed and nothing else.
 ///
 /// Of equal keys all are kept and the last counts. Invalid UTF-8, a byte order mark and lone surrogates are faults,
-/// and so is whatever lies beyond [`DEPTH_MAX`], [`NODES_MAX`] or [`BYTES_MAX`].
+/// and so is whatever lies beyond the [`Budget`].
 pub fn read(bytes: &[u8]) -> Result<Value, Fault> {
-    if bytes.len() > BYTES_MAX {
-        return Err(Fault("longer than 1 MiB"));
-    }
+    let budget = Budget::of(bytes)?;
     let text = std::str::from_utf8(bytes).map_err(|_| Fault("not UTF-8"))?;
-    let mut reader = Reader { text, at: 0, nodes_left: NODES_MAX };
-    let value = reader.value(0)?;
+    let mut reader = Reader { text, at: 0, budget };
+    let value = reader.value()?;
     reader.skip_space();
     if reader.at != text.len() { Err(Fault("text after the value")) } else { Ok(value) }
 }
@@ -48,17 +35,17 @@ pub fn write_ascii(value: &Value) -> String {
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    nodes_left: usize,
+    budget: Budget,
 }
 
 impl Reader<'_> {
-    fn value(&mut self, depth: usize) -> Result<Value, Fault> {
-        self.nodes_left = self.nodes_left.checked_sub(1).ok_or(Fault("too many values"))?;
+    fn value(&mut self) -> Result<Value, Fault> {
+        self.budget.node()?;
         self.skip_space();
         match self.peek() {
             Some(b'"') => Ok(Value::Text(self.string()?)),
-            Some(b'{') => self.map(depth),
-            Some(b'[') => self.list(depth),
+            Some(b'{') => self.map(),
+            Some(b'[') => self.list(),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.word("true", Value::Bool(true)),
             Some(b'f') => self.word("false", Value::Bool(false)),
@@ -68,9 +55,9 @@ impl Reader<'_> {
         }
     }
 
-    fn map(&mut self, depth: usize) -> Result<Value, Fault> {
+    fn map(&mut self) -> Result<Value, Fault> {
         let mut entries = Vec::new();
-        if self.opens_empty(b'}', depth)? {
+        if self.opens_empty(b'}')? {
             return Ok(Value::Map(entries));
         }
         loop {
@@ -81,7 +68,7 @@ impl Reader<'_> {
             let key = self.string()?;
             self.skip_space();
             self.expect(b':')?;
-            let value = self.value(depth + 1)?;
+            let value = self.value()?;
             entries.push((key, value));
             if self.closes(b'}')? {
                 return Ok(Value::Map(entries));
@@ -89,13 +76,13 @@ impl Reader<'_> {
         }
     }
 
-    fn list(&mut self, depth: usize) -> Result<Value, Fault> {
+    fn list(&mut self) -> Result<Value, Fault> {
         let mut items = Vec::new();
-        if self.opens_empty(b']', depth)? {
+        if self.opens_empty(b']')? {
             return Ok(Value::List(items));
         }
         loop {
-            items.push(self.value(depth + 1)?);
+            items.push(self.value()?);
             if self.closes(b']')? {
                 return Ok(Value::List(items));
             }
@@ -103,14 +90,15 @@ impl Reader<'_> {
     }
 
     /// Steps over the opening bracket, and over the closing one if nothing lies between.
-    fn opens_empty(&mut self, close: u8, depth: usize) -> Result<bool, Fault> {
-        if depth == DEPTH_MAX {
-            return Err(Fault("nested too deeply"));
-        }
+    fn opens_empty(&mut self, close: u8) -> Result<bool, Fault> {
+        self.budget.open()?;
         self.at += 1;
         self.skip_space();
         let empty = self.peek() == Some(close);
-        self.at += usize::from(empty);
+        if empty {
+            self.at += 1;
+            self.budget.close();
+        }
         Ok(empty)
     }
 
@@ -122,6 +110,9 @@ impl Reader<'_> {
             return Err(Fault("a comma is missing"));
         }
         self.at += 1;
+        if next == close {
+            self.budget.close();
+        }
         Ok(next == close)
     }
 
@@ -272,7 +263,6 @@ static ENDS_RUN: [bool; 256] = {
     ends
 };
 
-const ENDED: Fault = Fault("it ends too early");
 const LONE_SURROGATE: Fault = Fault("a lone surrogate");
 
 fn push(out: &mut String, value: &Value, ascii: bool) {
@@ -280,7 +270,7 @@ fn push(out: &mut String, value: &Value, ascii: bool) {
         Value::Null => out.push_str("null"),
         Value::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
         Value::Integer(text) | Value::Float(text) => out.push_str(text),
-        Value::Text(text) => push_text(out, text, ascii),
+        Value::Text(text) | Value::Shown(text) => push_text(out, text, ascii),
         Value::List(items) => {
             push_all(out, ['[', ']'], items, |out, item| push(out, item, ascii));
         }

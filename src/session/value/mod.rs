@@ -1,10 +1,18 @@
 //! One bounded value, whatever the format that a record was written in.
 
+pub mod budget;
+pub mod input;
 pub mod json;
 pub mod patch;
+pub mod zlib;
 
 use crate::config::path::RecordPath;
-use smol_str::SmolStr;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use smol_str::{SmolStr, format_smolstr};
+use std::fmt::Display;
+
+/// The most bytes of a whole number: about as many digits as Python itself is willing to write.
+const INTEGER_MAX: usize = 1792;
 
 /// A record or a part of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,13 +27,80 @@ pub enum Value {
     Float(SmolStr),
     /// Text.
     Text(SmolStr),
+    /// What JSON has no kind for, as text: bytes in base64, a time, a decimal. It is shown, but it is never a user's
+    /// id or a role.
+    Shown(SmolStr),
     /// A list.
     List(Vec<Value>),
     /// A map in the order written; of equal keys the last counts.
     Map(Vec<(SmolStr, Value)>),
 }
 
+/// Why bytes cannot be read as a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault(pub &'static str);
+
 impl Value {
+    /// A whole number.
+    pub fn integer(number: impl Display) -> Self {
+        Self::Integer(format_smolstr!("{number}"))
+    }
+
+    /// A whole number of any size, from its magnitude with the lowest byte first.
+    ///
+    /// Fails beyond some 4300 digits: writing them takes time that grows with their square.
+    pub fn big_integer(negative: bool, magnitude: &[u8]) -> Result<Self, Fault> {
+        let length = magnitude.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        if length > INTEGER_MAX {
+            return Err(Fault("a number of too many digits"));
+        }
+        let mut limbs: Vec<u32> = Vec::with_capacity(length.div_ceil(4));
+        for chunk in magnitude[..length].chunks(4) {
+            limbs.push(chunk.iter().rev().fold(0, |limb, byte| limb << 8 | u32::from(*byte)));
+        }
+        // Nine digits at a time, the lowest first.
+        let mut groups = Vec::new();
+        while !limbs.is_empty() {
+            let mut remainder = 0;
+            for limb in limbs.iter_mut().rev() {
+                let whole = remainder << 32 | u64::from(*limb);
+                *limb = (whole / 1_000_000_000) as u32;
+                remainder = whole % 1_000_000_000;
+            }
+            groups.push(remainder);
+            while limbs.last() == Some(&0) {
+                limbs.pop();
+            }
+        }
+        let mut text = String::from(if negative && length > 0 { "-" } else { "" });
+        text += &groups.pop().unwrap_or(0).to_string();
+        text.extend(groups.iter().rev().map(|group| format!("{group:09}")));
+        Ok(Self::Integer(text.into()))
+    }
+
+    /// Any other number; what is not finite is `Null`, as JSON has no word for it.
+    pub fn float(number: f64) -> Self {
+        if number.is_finite() { Self::Float(format_smolstr!("{number:?}")) } else { Self::Null }
+    }
+
+    /// Bytes, shown in base64.
+    pub fn bytes(bytes: &[u8]) -> Self {
+        Self::Shown(STANDARD.encode(bytes).into())
+    }
+
+    /// Text in a language whose texts are bytes: what is not UTF-8 is shown as [`Value::bytes`].
+    pub fn text(bytes: &[u8]) -> Self {
+        str::from_utf8(bytes).map_or_else(|_| Self::bytes(bytes), |text| Self::Text(text.into()))
+    }
+
+    /// The value as a map's key, which is text in JSON.
+    pub fn into_key(self) -> SmolStr {
+        match self {
+            Self::Integer(text) | Self::Float(text) | Self::Text(text) | Self::Shown(text) => text,
+            other => json::write(&other).into(),
+        }
+    }
+
     /// What lies at `path`. A step made of digits alone also steps into a list.
     pub fn at(&self, path: &RecordPath) -> Option<&Value> {
         path.0.iter().try_fold(self, |value, step| value.member(step))
@@ -51,6 +126,30 @@ mod tests {
         let value = json::read(json.as_bytes()).expect("the test's JSON is readable");
         let path = RecordPath(steps.iter().map(|step| (*step).to_owned()).collect());
         value.at(&path).map(json::write)
+    }
+
+    #[test]
+    fn whole_numbers_are_exact_at_any_size() {
+        let big = |negative, magnitude: &[u8]| Value::big_integer(negative, magnitude);
+        let integer = |text: &str| Ok(Value::Integer(text.into()));
+        assert_eq!(big(true, &[]), integer("0"));
+        assert_eq!(big(true, &[0, 0]), integer("0"));
+        assert_eq!(big(true, &[1, 1, 0]), integer("-257"));
+        assert_eq!(big(false, &1_000_000_000_u64.to_le_bytes()), integer("1000000000"));
+        for number in [u128::MAX, u128::MAX - 1, 1 << 64, 10_u128.pow(38), 10_u128.pow(27) + 1, 9_007_199_254_740_993] {
+            assert_eq!(big(false, &number.to_le_bytes()), integer(&number.to_string()));
+        }
+        let longest = big(false, &[255; INTEGER_MAX]).map(Value::into_key).map(|text| text.len());
+        assert_eq!((longest, big(false, &[1; INTEGER_MAX + 1]).is_err()), (Ok(4316), true));
+    }
+
+    #[test]
+    fn what_json_has_no_kind_for_is_shown() {
+        assert_eq!(json::write(&Value::bytes(&[0, 255])), "\"AP8=\"");
+        assert_eq!((Value::text(b"\xff"), Value::text(b"a")), (Value::bytes(b"\xff"), Value::Text("a".into())));
+        let floats: Vec<_> = [1.5, 1e300, 1.0, f64::NAN, f64::INFINITY].map(Value::float).into();
+        assert_eq!(json::write(&Value::List(floats)), "[1.5,1e300,1.0,null,null]");
+        assert_eq!([Value::Bool(true), Value::Null, Value::integer(7)].map(Value::into_key), ["true", "null", "7"]);
     }
 
     #[test]

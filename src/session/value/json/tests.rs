@@ -1,6 +1,7 @@
 //! JSON: what is read, what is refused, and what comes back out.
 
 use super::*;
+use crate::session::value::budget::{BYTES_MAX, DEPTH_MAX, NODES_MAX};
 use proptest::prelude::*;
 
 fn text(value: &str) -> Value {
