@@ -22,6 +22,8 @@ use std::{
 
 /// Replaces a value if it is still the expected one; keeps the time to live, never creates.
 const SWAP: &str = include_str!("swap.lua");
+/// Lets a key live longer, never shorter.
+const RENEW: &str = include_str!("renew.lua");
 
 /// One Redis server, reached over connections that the workers own. Dropping it closes them.
 #[derive(Debug)]
@@ -75,21 +77,30 @@ impl Redis {
 
     /// The first `bytes_max` bytes of a string; empty if there is none.
     pub async fn read(&self, worker: Worker, key: &str, bytes_max: usize) -> Result<Bytes, Failure> {
-        let reply: Result<Value, _> =
-            Box::pin(self.link(worker).client.getrange(key, 0, bytes_max.saturating_sub(1))).await;
-        Ok(self.judge(reply)?.into_bytes().unwrap_or_default())
+        self.read_over(self.link(worker), key, bytes_max).await
     }
 
-    /// As [`Redis::read`], together with the time that the key has left; `None` = it does not expire.
-    pub async fn read_with_remaining(
+    /// As [`Redis::read`], together with the time that the key has left (`None` = it does not expire) and with what
+    /// the keys `beside` it hold.
+    pub async fn read_whole(
         &self,
         worker: Worker,
         key: &str,
+        beside: [Option<&str>; 2],
         bytes_max: usize,
-    ) -> Result<(Bytes, Option<Duration>), Failure> {
-        let client = &self.link(worker).client;
+    ) -> Result<(Bytes, Option<Duration>, [Result<Bytes, Failure>; 2]), Failure> {
+        let link = self.link(worker);
+        let read = async |key: Option<&str>| match key {
+            Some(key) => self.read_over(link, key, bytes_max).await,
+            None => Ok(Bytes::new()),
+        };
         // Queued one behind the other, so they travel together.
-        let (value, remaining) = tokio::join!(self.read(worker, key, bytes_max), Box::pin(client.pttl::<i64, _>(key)));
+        let (value, remaining, one, other) = tokio::join!(
+            self.read_over(link, key, bytes_max),
+            Box::pin(link.client.pttl::<i64, _>(key)),
+            read(beside[0]),
+            read(beside[1])
+        );
         let remaining = self.judge(remaining);
         let value = value?;
         // -1: it does not expire; -2: it is gone since.
@@ -97,7 +108,12 @@ impl Redis {
             -1 => None,
             milliseconds => Some(Duration::from_millis(milliseconds.try_into().unwrap_or(0))),
         };
-        Ok((value, remaining))
+        Ok((value, remaining, [one, other]))
+    }
+
+    async fn read_over(&self, link: &Link, key: &str, bytes_max: usize) -> Result<Bytes, Failure> {
+        let reply: Result<Value, _> = Box::pin(link.client.getrange(key, 0, bytes_max.saturating_sub(1))).await;
+        Ok(self.judge(reply)?.into_bytes().unwrap_or_default())
     }
 
     /// Creates a string that lives for `ttl`; `false` if the key was already there.
@@ -106,6 +122,13 @@ impl Redis {
         let once = &self.link(worker).once;
         let reply: Result<Value, _> = Box::pin(once.set(key, value, expiry, Some(SetOptions::NX), false)).await;
         Ok(!self.judge(reply)?.is_null())
+    }
+
+    /// Writes a string that lives for `ttl`, whatever the key held before.
+    pub async fn write(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<(), Failure> {
+        let expiry = Some(Expiration::PX(milliseconds(ttl)));
+        let reply = Box::pin(self.link(worker).client.set::<Value, _, _>(key, value, expiry, None, false)).await;
+        self.judge(reply).map(drop)
     }
 
     /// Deletes a key; `false` if it was not there.
@@ -129,10 +152,20 @@ impl Redis {
         })
     }
 
-    /// Lets a key live for `ttl` from now; `false` if it is not there, and then it stays away.
+    /// Lets a key live for `ttl` from now; `false` if it is not there, and then it stays away, or lives longer anyway.
     pub async fn renew(&self, worker: Worker, key: &str, ttl: Duration) -> Result<bool, Failure> {
-        let reply: Result<i64, _> = Box::pin(self.link(worker).client.pexpire(key, milliseconds(ttl), None)).await;
-        Ok(self.judge(reply)? > 0)
+        let longer = Some(fred::types::ExpireOptions::GT);
+        let reply = Box::pin(self.link(worker).client.pexpire(key, milliseconds(ttl), longer)).await;
+        if reply.as_ref().is_err_and(knows_no_options) {
+            return self.renew_by_script(worker, key, ttl).await;
+        }
+        Ok(self.judge::<i64>(reply)? > 0)
+    }
+
+    /// As [`Redis::renew`], for servers older than Redis 7.
+    async fn renew_by_script(&self, worker: Worker, key: &str, ttl: Duration) -> Result<bool, Failure> {
+        let client = &self.link(worker).client;
+        Ok(self.judge::<i64>(Box::pin(client.eval(RENEW, key, milliseconds(ttl))).await)? > 0)
     }
 
     /// The worker's own connection, in turn if it has several; with fewer connections than workers, a neighbour's.
@@ -155,6 +188,11 @@ impl Redis {
             Failure::Outage(cause)
         })
     }
+}
+
+/// Whether a server older than Redis 7 answers: it counts the arguments and finds one too many.
+fn knows_no_options(error: &Error) -> bool {
+    error.details().starts_with("ERR")
 }
 
 fn milliseconds(ttl: Duration) -> i64 {

@@ -48,8 +48,9 @@ async fn a_command_does_what_its_name_says() {
     assert_eq!(redis.create(W, "k", "one".into(), minute).await, Ok(true));
     assert_eq!(redis.create(W, "k", "two".into(), minute).await, Ok(false));
     assert_eq!(redis.read(W, "k", 2).await, Ok("on".into()));
-    let (value, remaining) = redis.read_with_remaining(W, "k", 100).await.unwrap();
-    assert_eq!(value, "one");
+    redis.write(W, "beside", "mark".into(), minute).await.unwrap();
+    let (value, remaining, beside) = redis.read_whole(W, "k", [None, Some("beside")], 100).await.unwrap();
+    assert_eq!((value, beside), ("one".into(), [Ok(Bytes::new()), Ok("mark".into())]));
     assert!(remaining.is_some_and(|left| left <= minute && left > minute / 2));
     assert_eq!(redis.swap(W, "k", "two".into(), "three".into()).await, Ok(Swap::Changed));
     assert_eq!(redis.swap(W, "k", "one".into(), "\0\u{ff}".into()).await, Ok(Swap::Done));
@@ -63,7 +64,34 @@ async fn a_command_does_what_its_name_says() {
     assert_eq!(redis.swap(W, "k", "one".into(), "two".into()).await, Ok(Swap::Gone));
     assert_eq!(server.cli(&["exists", "k"]), "0");
     server.cli(&["set", "forever", "x"]);
-    assert_eq!(redis.read_with_remaining(W, "forever", 9).await, Ok(("x".into(), None)));
+    let nothing = [Ok(Bytes::new()), Ok(Bytes::new())];
+    assert_eq!(redis.read_whole(W, "forever", [None; 2], 9).await, Ok(("x".into(), None, nothing)));
+}
+
+#[tokio::test]
+async fn renewing_never_shortens_and_is_the_same_on_servers_that_know_no_options() {
+    let server = Server::start(&[]);
+    let redis = connected(&server).await;
+    let minute = Duration::from_secs(60);
+    let left = || server.cli(&["ttl", "k"]).parse::<i64>().unwrap();
+    for by_script in [false, true] {
+        let renew = async |key, ttl| match by_script {
+            false => redis.renew(W, key, ttl).await,
+            true => redis.renew_by_script(W, key, ttl).await,
+        };
+        server.cli(&["set", "k", "x", "ex", "90"]);
+        server.cli(&["set", "forever", "x"]);
+        assert_eq!(renew("k", minute).await, Ok(false), "by script: {by_script}");
+        assert!((80..=90).contains(&left()));
+        assert_eq!(renew("k", minute * 3).await, Ok(true), "by script: {by_script}");
+        assert!((170..=180).contains(&left()));
+        assert_eq!(renew("forever", minute).await, Ok(false), "by script: {by_script}");
+        assert_eq!(server.cli(&["ttl", "forever"]), "-1");
+        assert_eq!(renew("none", minute).await, Ok(false), "by script: {by_script}");
+    }
+    let error = |text: &'static str| Error::new(fred::error::ErrorKind::Unknown, text);
+    assert!(knows_no_options(&error("ERR wrong number of arguments for 'pexpire' command")));
+    assert!(!knows_no_options(&error("READONLY You can't write against a read only replica.")));
 }
 
 #[tokio::test]
@@ -72,7 +100,7 @@ async fn a_key_of_another_type_is_no_outage() {
     let redis = connected(&server).await;
     server.cli(&["rpush", "list", "x"]);
     assert_eq!(redis.read(W, "list", 100).await, Err(Failure::WrongType));
-    assert_eq!(redis.read_with_remaining(W, "list", 100).await, Err(Failure::WrongType));
+    assert_eq!(redis.read_whole(W, "list", [None; 2], 100).await, Err(Failure::WrongType));
     assert_eq!(redis.swap(W, "list", "x".into(), "y".into()).await, Err(Failure::WrongType));
     assert!(!redis.degraded());
 }
@@ -185,7 +213,7 @@ async fn a_cancelled_question_never_leaves_its_answer_to_the_next() {
         questions.spawn(async move {
             let key = format!("id:{}", number.wrapping_mul(7919) % 200);
             let patience = Duration::from_micros(number.wrapping_mul(104_729) as u64 % 20_000);
-            let answer = tokio::time::timeout(patience, redis.read_with_remaining(W, &key, 100)).await;
+            let answer = tokio::time::timeout(patience, redis.read_whole(W, &key, [None; 2], 100)).await;
             answer.is_ok_and(|answer| {
                 assert_eq!(answer.unwrap().0, key);
                 true

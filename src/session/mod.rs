@@ -233,7 +233,10 @@ impl Sessions {
         let key = self.format.key(&id);
         let (record, remaining) = match self.format {
             Format::Express(_) => (self.store.read(worker, &key).await?, None),
-            Format::Onedoor(_) => self.store.read_with_remaining(worker, &key).await?,
+            Format::Onedoor(_) => {
+                let reading = self.store.read_whole(worker, &key, [None; 2]).await?;
+                (reading.record, reading.remaining)
+            }
         };
         let bytes = match record {
             Record::Present(bytes) => bytes,

@@ -38,13 +38,28 @@ async fn a_created_record_is_read_with_its_time_left_until_deleted() {
         assert_eq!(store.read(W, "k").await, Ok(Record::Absent));
         assert_eq!(store.create(W, "k", "v\0\u{ff}".into(), MINUTE).await, Ok(true));
         assert_eq!(store.read(W, "k").await, Ok(Record::Present("v\0\u{ff}".into())));
-        let (record, remaining) = store.read_with_remaining(W, "k").await.unwrap();
+        let Reading { record, remaining, beside } = store.read_whole(W, "k", [None; 2]).await.unwrap();
         assert_eq!(record, Record::Present("v\0\u{ff}".into()));
+        assert_eq!(beside, [Record::Absent, Record::Absent]);
         assert!(remaining.is_some_and(|left| left <= MINUTE && left > MINUTE / 2));
         assert_eq!(store.delete(W, "k").await, Ok(true));
         assert_eq!(store.delete(W, "k").await, Ok(false));
         assert_eq!(store.read(W, "k").await, Ok(Record::Absent));
-        assert_eq!(store.read_with_remaining(W, "k").await.unwrap().0, Record::Absent);
+        assert_eq!(store.read_whole(W, "k", [None; 2]).await.unwrap().record, Record::Absent);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_lies_beside_a_record_is_read_with_it_and_written_over() {
+    on_each(async |store| {
+        store.write(W, "one", "1".into(), MINUTE).await.unwrap();
+        store.write(W, "one", "2".into(), MINUTE * 2).await.unwrap();
+        let reading = store.read_whole(W, "k", [Some("one"), Some("two")]).await.unwrap();
+        assert_eq!(reading.record, Record::Absent);
+        assert_eq!(reading.beside, [Record::Present("2".into()), Record::Absent]);
+        let left = store.read_whole(W, "one", [None; 2]).await.unwrap().remaining;
+        assert!(left.is_some_and(|left| left > MINUTE));
     })
     .await;
 }
@@ -82,8 +97,10 @@ async fn renewing_moves_the_end_and_never_makes_a_record() {
         assert_eq!(store.renew(W, "k", MINUTE).await, Ok(false));
         store.create(W, "k", "v".into(), MINUTE).await.unwrap();
         assert_eq!(store.renew(W, "k", MINUTE * 3).await, Ok(true));
-        let (_, remaining) = store.read_with_remaining(W, "k").await.unwrap();
-        assert!(remaining.is_some_and(|left| left > MINUTE * 2));
+        let left = async || store.read_whole(W, "k", [None; 2]).await.unwrap().remaining.unwrap();
+        assert!(left().await > MINUTE * 2);
+        assert_eq!(store.renew(W, "k", MINUTE).await, Ok(false), "never shorter");
+        assert!(left().await > MINUTE * 2);
     })
     .await;
 }
@@ -95,7 +112,7 @@ async fn an_update_keeps_the_time_left_and_never_makes_a_record() {
         assert_eq!(store.read(W, "k").await, Ok(Record::Absent));
         store.create(W, "k", "old".into(), MINUTE).await.unwrap();
         assert_eq!(store.update(W, "k", replace("new")).await, Ok(Updated::Done));
-        let (record, remaining) = store.read_with_remaining(W, "k").await.unwrap();
+        let Reading { record, remaining, .. } = store.read_whole(W, "k", [None; 2]).await.unwrap();
         assert_eq!(record, Record::Present("new".into()));
         assert!(remaining.is_some_and(|left| left <= MINUTE && left > MINUTE / 2));
     })
@@ -156,7 +173,8 @@ async fn what_cannot_be_a_record_is_unreadable_and_no_outage() {
     server.cli(&["set", "empty", ""]);
     for key in ["list", "long"] {
         assert!(matches!(store.read(W, key).await, Ok(Record::Unreadable(_))), "{key}");
-        assert!(matches!(store.read_with_remaining(W, key).await, Ok((Record::Unreadable(_), _))), "{key}");
+        let reading = store.read_whole(W, key, [None; 2]).await.unwrap();
+        assert!(matches!(reading.record, Record::Unreadable(_)), "{key}");
         assert_eq!(store.update(W, key, replace("new")).await, Ok(Updated::Gone), "{key}");
     }
     assert_eq!(store.read(W, "empty").await, Ok(Record::Absent));

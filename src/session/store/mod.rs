@@ -53,6 +53,17 @@ pub enum Record {
     Present(Bytes),
 }
 
+/// What [`Store::read_whole`] finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The record.
+    pub record: Record,
+    /// The time it has left; `None` = it does not expire, or is not there.
+    pub remaining: Option<Duration>,
+    /// What the keys beside it hold.
+    pub beside: [Record; 2],
+}
+
 /// What became of [`Store::update`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Updated {
@@ -101,17 +112,24 @@ impl Store {
         }
     }
 
-    /// Reads a record together with the time it has left; `None` = it does not expire.
-    pub async fn read_with_remaining(&self, worker: Worker, key: &str) -> Result<(Record, Option<Duration>), Outage> {
+    /// Reads a record together with the time it has left and with what the keys `beside` it hold, all in one go.
+    pub async fn read_whole(&self, worker: Worker, key: &str, beside: [Option<&str>; 2]) -> Result<Reading, Outage> {
         match &self.0 {
-            Kind::Redis { redis, .. } => match redis.read_with_remaining(worker, key, RECORD_MAX + 1).await {
-                Ok((value, remaining)) => Ok((judge(Ok(value))?, remaining)),
-                Err(failure) => Ok((judge(Err(failure))?, None)),
+            Kind::Redis { redis, .. } => match redis.read_whole(worker, key, beside, RECORD_MAX + 1).await {
+                Ok((value, remaining, [one, other])) => {
+                    Ok(Reading { record: judge(Ok(value))?, remaining, beside: [judge(one)?, judge(other)?] })
+                }
+                Err(failure) => {
+                    Ok(Reading { record: judge(Err(failure))?, remaining: None, beside: [const { Record::Absent }; 2] })
+                }
             },
-            Kind::Memory(memory) => Ok(match memory.read(key) {
-                Some((value, remaining)) => (Record::Present(value), Some(remaining)),
-                None => (Record::Absent, None),
-            }),
+            Kind::Memory(memory) => {
+                let read = |key: &str| memory.read(key).map_or(Record::Absent, |(value, _)| Record::Present(value));
+                let found = memory.read(key);
+                let remaining = found.as_ref().map(|(_, remaining)| *remaining);
+                let record = found.map_or(Record::Absent, |(value, _)| Record::Present(value));
+                Ok(Reading { record, remaining, beside: beside.map(|key| key.map_or(Record::Absent, read)) })
+            }
         }
     }
 
@@ -123,6 +141,14 @@ impl Store {
         }
     }
 
+    /// Writes a record that lives for `ttl`, whatever the key held before.
+    pub async fn write(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<(), Outage> {
+        match &self.0 {
+            Kind::Redis { redis, .. } => redis.write(worker, key, value, ttl).await.map_err(outage),
+            Kind::Memory(memory) => memory.write(key, value, ttl),
+        }
+    }
+
     /// Deletes a record; `false` if there was none.
     pub async fn delete(&self, worker: Worker, key: &str) -> Result<bool, Outage> {
         match &self.0 {
@@ -131,7 +157,7 @@ impl Store {
         }
     }
 
-    /// Lets a record live for `ttl` from now; `false` if there is none, and none is made.
+    /// Lets a record live for `ttl` from now; `false` if there is none, and none is made, or if it lives longer anyway.
     pub async fn renew(&self, worker: Worker, key: &str, ttl: Duration) -> Result<bool, Outage> {
         match &self.0 {
             Kind::Redis { redis, .. } => redis.renew(worker, key, ttl).await.map_err(outage),
