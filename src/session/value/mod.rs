@@ -1,7 +1,9 @@
 //! One bounded value, whatever the format that a record was written in.
 
 pub mod budget;
+pub mod gob;
 pub mod input;
+pub mod java;
 pub mod json;
 pub mod patch;
 pub mod zlib;
@@ -116,6 +118,12 @@ impl Value {
             _ => None,
         }
     }
+}
+
+/// 16 bytes as UUIDs are written.
+fn uuid(bytes: &[u8]) -> SmolStr {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-").into()
 }
 
 #[cfg(test)]
