@@ -4,8 +4,12 @@ use crate::{
     config::{self, Config, Environment, Loaded, server::Server, store},
     gateway::{Gateway, snapshot::Snapshot},
     rules::lint,
-    tasks::Workers,
-    telemetry::{events::Levels, output::Output},
+    tasks::{Worker, Workers},
+    telemetry::{
+        events::Levels,
+        metrics::{Metrics, families},
+        output::Output,
+    },
 };
 use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
@@ -45,6 +49,8 @@ pub struct Surroundings {
     pub workers: Workers,
     /// Where the log goes.
     pub output: Output,
+    /// Where things are counted.
+    pub metrics: Metrics,
 }
 
 impl Source {
@@ -73,8 +79,9 @@ impl Surroundings {
     pub fn compile(&self, loaded: Loaded, previous: Option<&Snapshot>, colour: bool) -> Result<Snapshot, String> {
         let Loaded { config, source, mut diagnostics } = loaded;
         let config = config.filter(|_| !diagnostics.has_errors());
-        let snapshot = config
-            .and_then(|config| Snapshot::compile(config, &self.workers, &self.output, previous, &mut diagnostics));
+        let Self { workers, output, metrics } = self;
+        let snapshot =
+            config.and_then(|config| Snapshot::compile(config, workers, output, metrics, previous, &mut diagnostics));
         snapshot.ok_or_else(|| diagnostics.render(&source, colour))
     }
 }
@@ -83,6 +90,8 @@ impl Surroundings {
 pub async fn watch(source: Source, gateway: Arc<Gateway>, surroundings: Surroundings, levels: Levels) {
     let (changed, mut changes) = mpsc::channel(1);
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    let result = |result| gateway.metrics().counter(&families::RELOADS, &[result]);
+    let (loaded, refused) = (result("loaded"), result("refused"));
     let mut watched = Watched::new(changed);
     watched.follow(&source, &gateway.current().config().watched);
     let mut told = String::new();
@@ -93,6 +102,7 @@ pub async fn watch(source: Source, gateway: Arc<Gateway>, surroundings: Surround
             Ok(false) if asked => tracing::info!("the configuration is the same as before"),
             Ok(false) => told.clear(),
             Ok(true) => {
+                loaded.add(Worker(0));
                 told.clear();
                 let current = gateway.current();
                 levels.set(current.config().log.level);
@@ -102,6 +112,7 @@ pub async fn watch(source: Source, gateway: Arc<Gateway>, surroundings: Surround
             // Something else in the directory changed, and the file is as wrong as it was.
             Err(why) if !asked && why == told => {}
             Err(why) => {
+                refused.add(Worker(0));
                 tracing::error!(why, "the configuration was not reloaded: the old one stays");
                 told = why;
             }

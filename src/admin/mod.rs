@@ -1,4 +1,5 @@
-//! The admin listener: whether the process lives, and whether it wants requests. Never on the public address.
+//! The admin listener: whether the process lives, whether it wants requests, and what it has counted. Never on the
+//! public address.
 
 use crate::{gateway::Gateway, tasks};
 use http::{
@@ -75,7 +76,8 @@ fn answer(request: &Request<Incoming>, gateway: &Gateway) -> Response<Full<Bytes
     match request.uri().path() {
         "/livez" => text(StatusCode::OK, "application/json", r#"{"status":"alive"}"#),
         "/readyz" => readiness(gateway),
-        _ => text(StatusCode::NOT_FOUND, "application/json", r#"{"error":"there are /livez and /readyz"}"#),
+        "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", gateway.metrics_page()),
+        _ => text(StatusCode::NOT_FOUND, "application/json", r#"{"error":"there are /livez, /readyz and /metrics"}"#),
     }
 }
 

@@ -6,7 +6,10 @@ use crate::{
     http::peer::Peer,
     reload::Surroundings,
     tasks::{Worker, Workers},
-    telemetry::output::Output,
+    telemetry::{
+        metrics::{Metrics, families},
+        output::Output,
+    },
 };
 use clap::Args;
 use http::{
@@ -51,8 +54,10 @@ pub(super) fn run(question: Question) -> Outcome {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Exit::new(code::UNAVAILABLE, error))?;
     let story = runtime.block_on(async {
-        let output = Output::start(io::sink()).map_err(|error| Exit::new(code::UNAVAILABLE, error))?;
-        let surroundings = Surroundings { workers: Workers::current(), output };
+        let metrics = Metrics::new(1);
+        let dropped = metrics.counter(&families::LOG_DROPPED, &[]);
+        let output = Output::start(io::sink(), dropped).map_err(|error| Exit::new(code::UNAVAILABLE, error))?;
+        let surroundings = Surroundings { workers: Workers::current(), output, metrics };
         let compiled = surroundings.compile(loaded, None, colour());
         let snapshot = compiled.map_err(|findings| Exit::new(code::CONFIG, findings))?;
         let local_port = config.server.listen.iter().find_map(|listen| match listen {

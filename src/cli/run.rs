@@ -9,15 +9,17 @@ use crate::{
     server::{
         drain::{self, Closing, Signals},
         listener::{self, Bound},
+        meter::Meter,
         worker::{Shared, Threads},
     },
     tasks::{self, TaskTracker},
-    telemetry::{events, output::Output},
+    telemetry::{
+        events,
+        metrics::{Metrics, families},
+        output::Output,
+    },
 };
-use std::{
-    io,
-    sync::{Arc, atomic::AtomicUsize},
-};
+use std::{io, sync::Arc};
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -33,10 +35,13 @@ pub(super) fn serve(loaded: Loaded, source: Option<Source>, beside: impl FnOnce(
     let Some(config) = usable else {
         return Err(Exit::new(code::CONFIG, loaded.diagnostics.render(&loaded.source, colour())));
     };
-    let output = Output::start(io::stdout()).map_err(unavailable("the log cannot be started"))?;
+    let metrics = Metrics::new(config.server.workers);
+    let dropped = metrics.counter(&families::LOG_DROPPED, &[]);
+    let output = Output::start(io::stdout(), dropped).map_err(unavailable("the log cannot be started"))?;
     let levels = events::start(config.log.level, config.log.is_pretty(), output.clone());
     let mut threads = Threads::start(config.server.workers).map_err(unavailable("workers cannot be started"))?;
-    let surroundings = Surroundings { workers: threads.workers().clone(), output: output.clone() };
+    let surroundings =
+        Surroundings { workers: threads.workers().clone(), output: output.clone(), metrics: metrics.clone() };
     let snapshot =
         surroundings.compile(loaded, None, colour()).map_err(|findings| Exit::new(code::CONFIG, findings))?;
     let sockets = bind_all(&config)?;
@@ -47,9 +52,9 @@ pub(super) fn serve(loaded: Loaded, source: Option<Source>, beside: impl FnOnce(
     let outcome = main.block_on(async {
         let mut signals = Signals::listen().map_err(unavailable("signals cannot be received"))?;
         let shared = Shared {
-            gateway: Arc::new(Gateway::new(snapshot)),
+            meter: Meter::new(&metrics),
+            gateway: Arc::new(Gateway::new(snapshot, metrics)),
             connections: TaskTracker::new(),
-            count: Arc::new(AtomicUsize::new(0)),
             closing: Closing::default(),
             stop: CancellationToken::new(),
         };

@@ -8,13 +8,16 @@ use super::{
 use crate::{config, config::rules::OnRefusal};
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 /// A way back that is longer than this many bytes when encoded is left out.
 const WAY_BACK_BYTES_MAX: usize = 2048;
+
+/// Methods that are never refused for themselves; others that are not CONNECT or TRACE pass as well.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// What a query parameter's value may hold as it is (RFC 3986 section 2.3).
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -78,6 +81,9 @@ impl Answers {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Ok(status) = HeaderValue::try_from(format!("onedoor; error={}", face.proxy_error)) {
             headers.insert("proxy-status", status);
+        }
+        if reason == Reason::MethodNotAllowed {
+            headers.insert(ALLOW, HeaderValue::from_static(METHODS));
         }
         if let Some(seconds) = reason.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));

@@ -1,6 +1,6 @@
 //! The facts of one request, gathered step by step and logged once, also when the client leaves early.
 
-use super::{body::Body, refusal::Refusal, snapshot::Snapshot};
+use super::{body::Body, meter::Meter, refusal::Refusal, snapshot::Snapshot};
 use crate::{
     access::{Denial, Grant},
     caller::Caller,
@@ -9,8 +9,9 @@ use crate::{
     http::{Head, arrival::Arrival, path::NormalPath, peer::Peer},
     rules::Rule,
     session::Verdict,
+    tasks::Worker,
     telemetry::access_log::{AccessLog, Entry, milliseconds},
-    upstream::{StreamFault, Target},
+    upstream::{Failure, StreamFault, Streaming, Target},
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, Uri,
@@ -39,6 +40,12 @@ pub struct Exchange {
     referer: Option<HeaderValue>,
     path: Option<NormalPath>,
     on_refusal: OnRefusal,
+    rule: Option<usize>,
+    status: u16,
+    reason: Option<&'static str>,
+    asked: Option<Instant>,
+    worker: Worker,
+    meter: Option<Arc<Meter>>,
     log: Option<Box<Line>>,
 }
 
@@ -47,15 +54,12 @@ pub struct Exchange {
 struct Line {
     log: AccessLog,
     host: Option<HeaderValue>,
-    status: u16,
     rule: Option<Arc<str>>,
     verdict: Option<&'static str>,
     user: Option<Box<str>>,
-    reason: Option<&'static str>,
     cause: Option<Cow<'static, str>>,
     would_refuse: Option<&'static str>,
     upstream: Option<Box<str>>,
-    asked: Option<Instant>,
     answered: Option<Duration>,
     bytes: u64,
     cookies_removed: usize,
@@ -70,15 +74,12 @@ impl Exchange {
             Box::new(Line {
                 log,
                 host: head.headers.get(HOST).cloned(),
-                status: CLIENT_LEFT,
                 rule: None,
                 verdict: None,
                 user: None,
-                reason: None,
                 cause: None,
                 would_refuse: None,
                 upstream: None,
-                asked: None,
                 answered: None,
                 bytes: 0,
                 cookies_removed: 0,
@@ -94,13 +95,19 @@ impl Exchange {
             referer: if is_safe { None } else { head.headers.get(REFERER).cloned() },
             path: None,
             on_refusal: OnRefusal::Auto,
+            rule: None,
+            status: CLIENT_LEFT,
+            reason: None,
+            asked: None,
+            worker: peer.worker,
+            meter: Some(snapshot.meter(peer.worker).clone()),
             log: snapshot.access_log().cloned().map(line),
         })
     }
 
-    /// Leaves no line in the log: the request is only asked about.
+    /// Leaves no line in the log and is not counted: the request is only asked about.
     pub(super) fn be_silent(&mut self) {
-        self.log = None;
+        (self.log, self.meter) = (None, None);
     }
 
     /// How the request reached us.
@@ -149,6 +156,7 @@ impl Exchange {
 
     pub(super) fn matched(&mut self, rule: &Rule<Target>) {
         self.on_refusal = rule.on_refusal;
+        self.rule = Some(rule.index);
         if let Some(line) = &mut self.log {
             line.rule = Some(rule.name.clone());
         }
@@ -170,46 +178,62 @@ impl Exchange {
     }
 
     pub(super) fn granted(&mut self, grant: &Grant) {
-        let Some(line) = &mut self.log else { return };
-        line.would_refuse = grant.would_refuse().map(|denial| match denial {
+        let Some(denial) = grant.would_refuse() else { return };
+        let reason = match denial {
             Denial::SessionRequired(_) => "session_required",
             Denial::Forbidden => "forbidden",
             Denial::StoreUnavailable(_) => "store_unavailable",
-        });
+        };
+        if let Some(meter) = &self.meter {
+            meter.would_refuse(self.rule, reason);
+        }
+        if let Some(line) = &mut self.log {
+            line.would_refuse = Some(reason);
+        }
     }
 
     pub(super) fn asks(&mut self, target: &Target) {
+        self.asked = Some(clock::now());
         if let Some(line) = &mut self.log {
             line.upstream = Some(target.name().into());
-            line.asked = Some(clock::now());
         }
     }
 
     /// Cookies of the session's name that the upstream tried to set, and may not.
-    pub(super) fn guarded(&mut self, removed: usize) {
+    pub(super) fn guarded(&mut self, target: &Target, removed: usize) {
+        if removed == 0 {
+            return;
+        }
+        target.meter().removed_cookies(self.worker, removed);
         if let Some(line) = &mut self.log {
             line.cookies_removed = removed;
         }
     }
 
-    pub(super) fn answered(&mut self) {
-        if let Some(line) = &mut self.log {
-            line.answered = line.asked.map(|asked| clock::now() - asked);
+    pub(super) fn answered(&mut self, target: &Target, answer: &Result<Response<Streaming>, Failure>) {
+        let Some(asked) = self.asked else { return };
+        match answer {
+            Ok(_) => {
+                let duration = clock::now() - asked;
+                target.meter().answered(self.worker, duration);
+                if let Some(line) = &mut self.log {
+                    line.answered = Some(duration);
+                }
+            }
+            Err(failure) => target.meter().failed(self.worker, failure),
         }
     }
 
     pub(super) fn refused(&mut self, refusal: Refusal) {
+        self.reason = Some(refusal.reason.face().label);
         if let Some(line) = &mut self.log {
-            line.reason = Some(refusal.reason.face().label);
             line.cause = Some(refusal.cause);
         }
     }
 
     /// The response is complete but for its body, whose end will be the exchange's.
     pub fn finish(mut self: Box<Self>, response: Response<Body>) -> Response<Body> {
-        if let Some(line) = &mut self.log {
-            line.status = response.status().as_u16();
-        }
+        self.status = response.status().as_u16();
         response.map(|body| body.closing(self))
     }
 
@@ -235,10 +259,14 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        let duration = clock::now() - self.begun;
+        if let Some(meter) = &self.meter {
+            meter.request(self.rule, self.status, self.reason, duration);
+        }
         let Some(line) = self.log.take() else { return };
         let path = self.path.as_ref().map_or(self.uri.path(), NormalPath::as_str);
         line.log.write(Entry {
-            status: line.status,
+            status: self.status,
             method: self.method.as_str(),
             path,
             query: self.uri.query(),
@@ -248,12 +276,12 @@ impl Drop for Exchange {
             rule: line.rule.as_deref(),
             verdict: line.verdict,
             user: line.user.as_deref(),
-            reason: line.reason,
+            reason: self.reason,
             cause: line.cause.as_deref(),
             would_refuse: line.would_refuse,
             upstream: line.upstream.as_deref(),
             upstream_ms: line.answered.map(milliseconds),
-            ms: milliseconds(clock::now() - self.begun),
+            ms: milliseconds(duration),
             bytes: line.bytes,
             cookies_removed: line.cookies_removed,
             cut: line.cut,

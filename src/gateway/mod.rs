@@ -4,11 +4,16 @@ pub mod answers;
 pub mod body;
 pub mod exchange;
 pub mod explain;
+mod meter;
 pub mod refusal;
 pub mod snapshot;
 mod strangers;
 
-use crate::http::{message, path::NormalPath, peer::Peer};
+use crate::{
+    clock,
+    http::{message, path::NormalPath, peer::Peer},
+    telemetry::metrics::{Gauge, Metrics, families},
+};
 use answers::Answers;
 use arc_swap::ArcSwap;
 use body::Body;
@@ -31,15 +36,30 @@ pub struct Gateway {
     current: ArcSwap<Snapshot>,
     draining: AtomicBool,
     strangers: Strangers,
+    metrics: Metrics,
+    store_up: Gauge,
+    /// Held so that they stay on the page.
+    _constants: [Gauge; 2],
 }
 
 impl Gateway {
     /// A gateway with its first configuration.
-    pub fn new(snapshot: Snapshot) -> Self {
+    pub fn new(snapshot: Snapshot, metrics: Metrics) -> Self {
+        let constant = |family, label: &[&str], value| {
+            let gauge = metrics.gauge(family, label);
+            gauge.set(value);
+            gauge
+        };
         Self {
             current: ArcSwap::from_pointee(snapshot),
             draining: AtomicBool::new(false),
             strangers: Strangers::default(),
+            store_up: metrics.gauge(&families::STORE_UP, &[]),
+            _constants: [
+                constant(&families::BUILD, &[env!("CARGO_PKG_VERSION")], 1),
+                constant(&families::STARTED, &[], clock::since_epoch().as_secs()),
+            ],
+            metrics,
         }
     }
 
@@ -72,6 +92,17 @@ impl Gateway {
     /// Replaces the configuration in one step; requests in flight finish on the old one.
     pub fn swap(&self, snapshot: Snapshot) {
         self.current.store(Arc::new(snapshot));
+    }
+
+    /// The cells of everything that is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// `/metrics`.
+    pub fn metrics_page(&self) -> String {
+        self.store_up.set((!self.current().store().degraded()).into());
+        self.metrics.page()
     }
 
     /// From now on the health pages fail, so that load balancers send new requests elsewhere.

@@ -1,6 +1,6 @@
 //! One configuration, compiled: everything that a request meets on its way. The only builder of all steps.
 
-use super::{answers::Answers, body::Body, exchange::Exchange, refusal::Refusal};
+use super::{answers::Answers, body::Body, exchange::Exchange, meter::Meter, refusal::Refusal};
 use crate::{
     access::Grant,
     caller::{Callers, Question},
@@ -24,7 +24,7 @@ use crate::{
     rules::{Action, Rule, Rules, Unmatched},
     session::{Sessions, managed::Commands, store::Store},
     tasks::{Worker, Workers},
-    telemetry::{access_log::AccessLog, output::Output},
+    telemetry::{access_log::AccessLog, metrics::Metrics, output::Output},
     upstream::{Streaming, Target, Upstreams},
 };
 use http::{Response, header::SET_COOKIE};
@@ -52,6 +52,7 @@ pub struct Snapshot {
     guard: CookieGuard,
     answers: Answers,
     access_log: Option<AccessLog>,
+    meters: Vec<Arc<Meter>>,
 }
 
 impl Snapshot {
@@ -63,11 +64,12 @@ impl Snapshot {
         config: Config,
         workers: &Workers,
         output: &Output,
+        metrics: &Metrics,
         previous: Option<&Self>,
         diagnostics: &mut Diagnostics,
     ) -> Option<Self> {
-        let upstreams =
-            Upstreams::compile(&config.upstreams, workers, previous.map(|previous| &previous.upstreams), diagnostics);
+        let kept = previous.map(|previous| &previous.upstreams);
+        let upstreams = Upstreams::compile(&config.upstreams, workers, metrics, kept, diagnostics);
         if diagnostics.has_errors() {
             return None;
         }
@@ -78,14 +80,17 @@ impl Snapshot {
         };
         let store = match previous.filter(lives_on) {
             Some(previous) => previous.store.clone(),
-            None => Store::compile(&config.store, workers),
+            None => Store::compile(&config.store, workers, metrics),
         };
-        let sessions = config.sessions.iter().map(|session| Arc::new(Sessions::compile(session, store.clone())));
+        let sessions = config.sessions.iter();
+        let sessions = sessions.map(|session| Arc::new(Sessions::compile(session, store.clone(), metrics)));
         let sessions: Vec<_> = sessions.collect();
+        let rules = Rules::compile(&config.rules, |upstream| upstreams.target(upstream));
         Some(Self {
             site: site(&config.server),
             limits: limits(&config.server.limits),
-            rules: Rules::compile(&config.rules, |upstream| upstreams.target(upstream)),
+            meters: Meter::compile(rules.all(), workers.count(), metrics),
+            rules,
             callers: Callers::new(sessions.clone()),
             identity: Identity::compile(&config.identity, config.server.method_override),
             body_limit: config.server.limits.body_bytes,
@@ -133,8 +138,9 @@ impl Snapshot {
         let forward = self.identity.attach(head, to.target, to.prefix, exchange.arrival(), &grant); // strip, inject
 
         exchange.asks(target);
-        let mut response = target.send(forward, body, worker).await?; // 408, 413, 502, 503, 504
-        exchange.answered();
+        let answer = target.send(forward, body, worker).await;
+        exchange.answered(target, &answer);
+        let mut response = answer?; // 408, 413, 502, 503, 504
         self.steer_session(target, &grant, &mut response, worker, exchange).await?; // 502, 503
         Ok(response.map(Body::from))
     }
@@ -151,7 +157,7 @@ impl Snapshot {
         let https = exchange.arrival().https;
         let headers = response.headers_mut();
         let removed = self.guard.apply(headers, Ended { upstream: target.name(), presented: grant.presented(), https });
-        exchange.guarded(removed);
+        exchange.guarded(target, removed);
         if !target.has_session_authority() {
             Commands::discard(headers);
             return Ok(());
@@ -180,6 +186,11 @@ impl Snapshot {
     /// Where requests are logged, if they are.
     pub fn access_log(&self) -> Option<&AccessLog> {
         self.access_log.as_ref()
+    }
+
+    /// Where the worker counts requests.
+    pub(super) fn meter(&self, Worker(index): Worker) -> &Arc<Meter> {
+        &self.meters[index % self.meters.len()]
     }
 
     /// What it was compiled from.

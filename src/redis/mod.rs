@@ -3,16 +3,21 @@
 
 mod health;
 mod link;
+mod meter;
 
 use crate::{
+    clock,
     config::store,
     tasks::{Worker, Workers},
+    telemetry::metrics::Metrics,
 };
 use bytes::Bytes;
 use fred::{error::Error, prelude::*};
 use health::Health;
 use link::Link;
+use meter::Meter;
 use std::{
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -31,6 +36,7 @@ pub struct Redis {
     links: Vec<Vec<Link>>,
     turn: AtomicUsize,
     health: Arc<Health>,
+    meter: Meter,
     swap: fred::types::scripts::Script,
 }
 
@@ -59,7 +65,13 @@ impl Redis {
     /// Starts connecting in the background, each connection on the worker that owns it, and goes on for ever: a
     /// server that is missing is an outage for whoever asks, never an error here. `connections` is their number
     /// over all workers, by default one each. Every command is answered or failed within `timeout`.
-    pub fn connect(server: &store::Redis, connections: Option<usize>, timeout: Duration, workers: &Workers) -> Self {
+    pub fn connect(
+        server: &store::Redis,
+        connections: Option<usize>,
+        timeout: Duration,
+        workers: &Workers,
+        metrics: &Metrics,
+    ) -> Self {
         let total = connections.unwrap_or(workers.count()).max(1);
         let health = Arc::new(Health::new(total));
         let mut links: Vec<Vec<Link>> = workers.each(|Worker(index)| {
@@ -67,7 +79,13 @@ impl Redis {
             share.map(|_| Link::open(server, timeout, &health)).collect()
         });
         links.retain(|own| !own.is_empty());
-        Self { links, turn: AtomicUsize::new(0), health, swap: fred::types::scripts::Script::from_lua(SWAP) }
+        Self {
+            links,
+            turn: AtomicUsize::new(0),
+            health,
+            meter: Meter::new(metrics),
+            swap: fred::types::scripts::Script::from_lua(SWAP),
+        }
     }
 
     /// Whether one of the connections is down.
@@ -77,7 +95,7 @@ impl Redis {
 
     /// The first `bytes_max` bytes of a string; empty if there is none.
     pub async fn read(&self, worker: Worker, key: &str, bytes_max: usize) -> Result<Bytes, Failure> {
-        self.read_over(self.link(worker), key, bytes_max).await
+        self.read_over(worker, self.link(worker), key, bytes_max).await
     }
 
     /// As [`Redis::read`], together with the time that the key has left (`None` = it does not expire) and with what
@@ -91,17 +109,16 @@ impl Redis {
     ) -> Result<(Bytes, Option<Duration>, [Result<Bytes, Failure>; 2]), Failure> {
         let link = self.link(worker);
         let read = async |key: Option<&str>| match key {
-            Some(key) => self.read_over(link, key, bytes_max).await,
+            Some(key) => self.read_over(worker, link, key, bytes_max).await,
             None => Ok(Bytes::new()),
         };
         // Queued one behind the other, so they travel together.
         let (value, remaining, one, other) = tokio::join!(
-            self.read_over(link, key, bytes_max),
-            Box::pin(link.client.pttl::<i64, _>(key)),
+            self.read_over(worker, link, key, bytes_max),
+            self.ask(worker, link.client.pttl::<i64, _>(key)),
             read(beside[0]),
             read(beside[1])
         );
-        let remaining = self.judge(remaining);
         let value = value?;
         // -1: it does not expire; -2: it is gone since.
         let remaining = match remaining? {
@@ -111,41 +128,45 @@ impl Redis {
         Ok((value, remaining, [one, other]))
     }
 
-    async fn read_over(&self, link: &Link, key: &str, bytes_max: usize) -> Result<Bytes, Failure> {
-        let reply: Result<Value, _> = Box::pin(link.client.getrange(key, 0, bytes_max.saturating_sub(1))).await;
-        Ok(self.judge(reply)?.into_bytes().unwrap_or_default())
+    async fn read_over(&self, worker: Worker, link: &Link, key: &str, bytes_max: usize) -> Result<Bytes, Failure> {
+        let range = link.client.getrange(key, 0, bytes_max.saturating_sub(1));
+        let value: Value = self.ask(worker, range).await?;
+        Ok(value.into_bytes().unwrap_or_default())
     }
 
     /// Creates a string that lives for `ttl`; `false` if the key was already there.
     pub async fn create(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<bool, Failure> {
         let expiry = Some(Expiration::PX(milliseconds(ttl)));
-        let once = &self.link(worker).once;
-        let reply: Result<Value, _> = Box::pin(once.set(key, value, expiry, Some(SetOptions::NX), false)).await;
-        Ok(!self.judge(reply)?.is_null())
+        let set = self.link(worker).once.set(key, value, expiry, Some(SetOptions::NX), false);
+        let reply: Value = self.ask(worker, set).await?;
+        Ok(!reply.is_null())
     }
 
     /// Writes a string that lives for `ttl`, whatever the key held before.
     pub async fn write(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<(), Failure> {
         let expiry = Some(Expiration::PX(milliseconds(ttl)));
-        let reply = Box::pin(self.link(worker).client.set::<Value, _, _>(key, value, expiry, None, false)).await;
-        self.judge(reply).map(drop)
+        let set = self.link(worker).client.set::<Value, _, _>(key, value, expiry, None, false);
+        self.ask(worker, set).await.map(drop)
     }
 
     /// Deletes a key; `false` if it was not there.
     pub async fn delete(&self, worker: Worker, key: &str) -> Result<bool, Failure> {
-        let reply: Result<i64, _> = Box::pin(self.link(worker).client.del(key)).await;
-        Ok(self.judge(reply)? > 0)
+        let deleted: i64 = self.ask(worker, self.link(worker).client.del(key)).await?;
+        Ok(deleted > 0)
     }
 
     /// Replaces `expected` by `new`; the time to live stays.
     pub async fn swap(&self, worker: Worker, key: &str, expected: Bytes, new: Bytes) -> Result<Swap, Failure> {
         let once = &self.link(worker).once;
         let arguments = [expected, new];
-        let mut reply = Box::pin(once.evalsha(self.swap.sha1().clone(), key, arguments.to_vec())).await;
-        if reply.as_ref().is_err_and(|error: &Error| error.details().starts_with("NOSCRIPT")) {
-            reply = Box::pin(once.eval(SWAP, key, arguments.to_vec())).await;
-        }
-        Ok(match self.judge::<i64>(reply)? {
+        let run = async {
+            let reply = once.evalsha(self.swap.sha1().clone(), key, arguments.to_vec()).await;
+            match reply {
+                Err(error) if error.details().starts_with("NOSCRIPT") => once.eval(SWAP, key, arguments.to_vec()).await,
+                reply => reply,
+            }
+        };
+        Ok(match self.ask::<i64>(worker, run).await? {
             0 => Swap::Gone,
             1 => Swap::Changed,
             _ => Swap::Done,
@@ -154,18 +175,15 @@ impl Redis {
 
     /// Lets a key live for `ttl` from now; `false` if it is not there, and then it stays away, or lives longer anyway.
     pub async fn renew(&self, worker: Worker, key: &str, ttl: Duration) -> Result<bool, Failure> {
-        let longer = Some(fred::types::ExpireOptions::GT);
-        let reply = Box::pin(self.link(worker).client.pexpire(key, milliseconds(ttl), longer)).await;
-        if reply.as_ref().is_err_and(knows_no_options) {
-            return self.renew_by_script(worker, key, ttl).await;
-        }
-        Ok(self.judge::<i64>(reply)? > 0)
-    }
-
-    /// As [`Redis::renew`], for servers older than Redis 7.
-    async fn renew_by_script(&self, worker: Worker, key: &str, ttl: Duration) -> Result<bool, Failure> {
         let client = &self.link(worker).client;
-        Ok(self.judge::<i64>(Box::pin(client.eval(RENEW, key, milliseconds(ttl))).await)? > 0)
+        let expire = async {
+            match client.pexpire(key, milliseconds(ttl), Some(fred::types::ExpireOptions::GT)).await {
+                // Servers older than Redis 7.
+                Err(error) if knows_no_options(&error) => renew_by_script(client, key, ttl).await,
+                reply => reply,
+            }
+        };
+        Ok(self.ask(worker, expire).await? > 0)
     }
 
     /// The worker's own connection, in turn if it has several; with fewer connections than workers, a neighbour's.
@@ -177,12 +195,27 @@ impl Redis {
         &own[self.turn.fetch_add(1, Ordering::Relaxed) % own.len()]
     }
 
-    fn judge<T>(&self, reply: Result<T, Error>) -> Result<T, Failure> {
+    /// Waits for a command, and counts it.
+    fn ask<T>(
+        &self,
+        worker: Worker,
+        command: impl Future<Output = Result<T, Error>>,
+    ) -> impl Future<Output = Result<T, Failure>> {
+        let (begun, command) = (clock::now(), Box::pin(command));
+        async move {
+            let reply = command.await;
+            self.meter.answered(worker, begun.elapsed());
+            self.judge(worker, reply)
+        }
+    }
+
+    fn judge<T>(&self, worker: Worker, reply: Result<T, Error>) -> Result<T, Failure> {
         reply.map_err(|error| {
             // Inside a script's error the word stands further on.
             if error.details().contains("WRONGTYPE") {
                 return Failure::WrongType;
             }
+            self.meter.failed(worker, &error);
             let cause = health::describe(&error);
             self.health.complain(&cause);
             Failure::Outage(cause)
@@ -193,6 +226,10 @@ impl Redis {
 /// Whether a server older than Redis 7 answers: it counts the arguments and finds one too many.
 fn knows_no_options(error: &Error) -> bool {
     error.details().starts_with("ERR")
+}
+
+async fn renew_by_script(client: &Client, key: &str, ttl: Duration) -> Result<i64, Error> {
+    client.eval(RENEW, key, milliseconds(ttl)).await
 }
 
 fn milliseconds(ttl: Duration) -> i64 {

@@ -120,6 +120,11 @@ impl<T> Rules<T> {
         Self { rules, literals }
     }
 
+    /// All rules, in order.
+    pub fn all(&self) -> &[Rule<T>] {
+        &self.rules
+    }
+
     /// The first rule that matches. A `HEAD` request matches rules for `GET`.
     pub fn find(&self, method: &Method, path: &NormalPath) -> Result<&Rule<T>, Unmatched> {
         let rule = self.first(method, path).ok_or(Unmatched::NoRule)?;

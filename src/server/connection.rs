@@ -2,6 +2,7 @@
 
 use super::{
     drain::Closing,
+    meter::Meter,
     timed::{Activity, Busy, Limits, Timed},
 };
 use crate::{
@@ -36,8 +37,14 @@ struct Served {
 }
 
 /// Serves a connection until it closes, falls silent beyond its limits, or has answered while draining.
-pub async fn serve<S>(stream: S, peer: Peer, gateway: Arc<Gateway>, limits: server::Limits, closing: Closing)
-where
+pub async fn serve<S>(
+    stream: S,
+    peer: Peer,
+    gateway: Arc<Gateway>,
+    limits: server::Limits,
+    closing: Closing,
+    meter: &Meter,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Activity::new();
@@ -46,6 +53,7 @@ where
         keepalive: limits.keepalive,
         write_timeout: limits.body_timeout,
     };
+    let worker = peer.worker;
     let stream = Timed::new(stream, silence, activity.clone(), closing.clone());
     let shared = Arc::new((gateway, peer, closing));
     let service = service_fn(move |request: Request<Incoming>| {
@@ -67,6 +75,9 @@ where
         .max_headers(limits.headers.saturating_mul(2).max(HEADERS_MIN))
         .max_buf_size(head_bytes.saturating_mul(2).max(BUFFER_BYTES_MIN));
     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        if error.is_parse() || error.is_parse_too_large() {
+            meter.heads_refused.add(worker);
+        }
         tracing::debug!(%error, "a client connection ended early");
     }
 }

@@ -75,7 +75,7 @@ pub async fn drain(server: &Server, shared: &Shared, signals: &mut Signals) {
     shared.closing.begin();
     shared.connections.close();
     if tokio::time::timeout(server.drain, shared.connections.wait()).await.is_err() {
-        let connections = shared.count.load(Ordering::Relaxed);
+        let connections = shared.meter.open.value();
         tracing::warn!(connections, "drain has run out: connections are cut");
     }
     shared.stop.cancel();

@@ -3,5 +3,6 @@
 pub mod connection;
 pub mod drain;
 pub mod listener;
+pub mod meter;
 pub mod timed;
 pub mod worker;

@@ -4,21 +4,15 @@ use super::{
     connection,
     drain::Closing,
     listener::{Accepted, Bound, Listener},
+    meter::Meter,
 };
 use crate::{
     gateway::Gateway,
     http::peer::Peer,
     tasks::{self, TaskTracker, Worker, Workers},
+    telemetry::metrics::Gauge,
 };
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
 use tokio::{runtime, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -52,8 +46,8 @@ pub struct Shared {
     pub gateway: Arc<Gateway>,
     /// Open client connections, waited for by a drain.
     pub connections: TaskTracker,
-    /// How many of them there are.
-    pub count: Arc<AtomicUsize>,
+    /// What is counted of them.
+    pub meter: Meter,
     /// Begins when accepting must end and idle connections close.
     pub closing: Closing,
     /// Cancelled when the workers must return.
@@ -153,9 +147,12 @@ async fn accept(listener: Listener, worker: Worker, shared: Shared) {
 
 fn begin(accepted: Accepted, worker: Worker, shared: &Shared) {
     let limits = shared.gateway.current().config().server.limits.clone();
-    let open = shared.count.fetch_add(1, Ordering::Relaxed);
-    let place = Place(shared.count.clone());
-    if open >= limits.connections {
+    let meter = shared.meter.clone();
+    meter.accepted.add(worker);
+    let open = meter.open.rise();
+    let place = Place(meter.open.clone());
+    if open >= limits.connections as u64 {
+        meter.turned_away.add(worker);
         tracing::warn!(connections = limits.connections, "a connection is turned away: too many are open");
         return;
     }
@@ -167,14 +164,14 @@ fn begin(accepted: Accepted, worker: Worker, shared: &Shared) {
             let local_port = stream.local_addr().ok().map(|local| local.port());
             let peer = Peer::new(Some(address.ip()), local_port, false, worker);
             tasks::tracked(&shared.connections, async move {
-                connection::serve(stream, peer, gateway, limits, closing).await;
+                connection::serve(stream, peer, gateway, limits, closing, &meter).await;
                 drop(place);
             });
         }
         Accepted::Unix(stream) => {
             let peer = Peer::new(None, None, false, worker);
             tasks::tracked(&shared.connections, async move {
-                connection::serve(stream, peer, gateway, limits, closing).await;
+                connection::serve(stream, peer, gateway, limits, closing, &meter).await;
                 drop(place);
             });
         }
@@ -182,11 +179,11 @@ fn begin(accepted: Accepted, worker: Worker, shared: &Shared) {
 }
 
 /// An open connection's place among all, given back when dropped.
-struct Place(Arc<AtomicUsize>);
+struct Place(Gauge);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.fall();
     }
 }
 

@@ -5,12 +5,14 @@ pub mod id;
 pub mod managed;
 pub mod store;
 pub mod value;
+mod verdicts;
 
 use crate::{
     clock,
     config::{self, path::RecordPath},
     http::cookie_header::{self, Pair},
     tasks::Worker,
+    telemetry::metrics::Metrics,
 };
 use format::{Format, Opened};
 use http::HeaderMap;
@@ -18,6 +20,7 @@ use id::SessionId;
 use std::sync::Arc;
 use store::{Outage, Record, Store};
 use value::Value;
+use verdicts::Verdicts;
 
 /// The most cookies of one request that the store is asked about.
 const LOOKUPS_MAX: usize = 8;
@@ -31,6 +34,7 @@ pub struct Sessions {
     roles: Option<RecordPath>,
     forwards_cookie: bool,
     store: Store,
+    verdicts: Verdicts,
 }
 
 /// A session that is valid and has a user.
@@ -134,10 +138,12 @@ struct Search {
 
 impl Sessions {
     /// Prepares a `[session]`; `store` holds its records.
-    pub fn compile(config: &config::session::Session, store: Store) -> Self {
+    pub fn compile(config: &config::session::Session, store: Store, metrics: &Metrics) -> Self {
+        let format = Format::compile(config);
         Self {
+            verdicts: Verdicts::compile(config, format.name(), metrics),
             name: config.name.as_str().into(),
-            format: Format::compile(config),
+            format,
             user: config.user.clone(),
             roles: config.roles.clone(),
             forwards_cookie: config.forward_cookie,
@@ -187,6 +193,7 @@ impl Sessions {
             (None, Some(outage)) => Verdict::Unknown(outage),
             (None, None) => Verdict::Absent(search.absence.unwrap_or(Absence::NoCookie)),
         };
+        self.verdicts.count(&verdict, worker);
         Identified { verdict, presented, edit }
     }
 
@@ -241,12 +248,20 @@ impl Sessions {
         let bytes = match record {
             Record::Present(bytes) => bytes,
             Record::Absent => return Ok(Finding::Absent(Absence::NotFound, None)),
-            Record::Unreadable(why) => return Ok(Finding::Absent(Absence::Unreadable(why), None)),
+            Record::Unreadable(why) => {
+                self.verdicts.unreadable(worker);
+                return Ok(Finding::Absent(Absence::Unreadable(why), None));
+            }
         };
         let now = clock::since_epoch();
         let Opened { data, ends } = match self.format.open(&bytes, now) {
             Ok(opened) => opened,
-            Err(absence) => return Ok(Finding::Absent(absence, None)),
+            Err(absence) => {
+                if matches!(absence, Absence::Unreadable(_)) {
+                    self.verdicts.unreadable(worker);
+                }
+                return Ok(Finding::Absent(absence, None));
+            }
         };
         if let (Format::Onedoor(onedoor), Some(ends)) = (&self.format, ends)
             && let Some(ttl) = onedoor.renewal(ends, remaining, now)

@@ -54,7 +54,7 @@ pub(crate) fn store(server: Option<&Server>) -> Store {
     let timeout = Duration::from_secs(2);
     let config = store_config::Store { url, namespace: "onedoor:".to_owned(), connections: None, timeout };
     let workers = server.map_or(Workers::new(Vec::new()), |_| Workers::current());
-    Store::compile(&config, &workers)
+    Store::compile(&config, &workers, &Metrics::new(1))
 }
 
 pub(crate) fn cookies(lines: &[&str]) -> HeaderMap {
@@ -74,7 +74,7 @@ impl Sessions {
 }
 
 fn sessions(format: FormatConfig) -> Sessions {
-    Sessions::compile(&config(format), store(None))
+    Sessions::compile(&config(format), store(None), &Metrics::new(1))
 }
 
 fn user(identified: &Identified) -> Option<&str> {
@@ -209,7 +209,7 @@ async fn of_several_cookies_the_first_with_a_user_counts_and_is_the_only_one_for
 #[tokio::test]
 async fn a_cookie_that_does_not_verify_never_reaches_the_store_and_of_those_that_do_only_eight() {
     let mut server = Server::start(&[]);
-    let sessions = Sessions::compile(&config(express(&[SECRET])), store(Some(&server)));
+    let sessions = Sessions::compile(&config(express(&[SECRET])), store(Some(&server)), &Metrics::new(1));
     let zoe = sessions.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
     let forged = vec!["connect.sid=s:x.y"; 100].join("; ");
     let asked = |server: &Server| {
@@ -235,7 +235,7 @@ async fn a_cookie_that_does_not_verify_never_reaches_the_store_and_of_those_that
 async fn a_cookie_that_stays_at_the_gateway_is_cut_on_every_rule() {
     let mut config = config(express(&[SECRET]));
     config.forward_cookie = false;
-    let sessions = Sessions::compile(&config, store(None));
+    let sessions = Sessions::compile(&config, store(None), &Metrics::new(1));
     let zoe = sessions.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
     let cut = Some(CookieEdit { name: "connect.sid".into(), keep: None });
     assert_eq!(sessions.identify(&cookies(&[&zoe]), false, W).await.edit, cut);
@@ -247,7 +247,7 @@ async fn a_cookie_that_stays_at_the_gateway_is_cut_on_every_rule() {
 #[tokio::test]
 async fn the_gateways_own_sessions_have_a_name_per_scheme_and_are_renewed_and_ended() {
     let server = Server::start(&[]);
-    let sessions = Sessions::compile(&config(onedoor()), store(Some(&server)));
+    let sessions = Sessions::compile(&config(onedoor()), store(Some(&server)), &Metrics::new(1));
     let now = clock::since_epoch().as_millis();
     let record = |created: u128| format!(r#"{{"created":{created},"data":{{"user":{{"id":"zoe"}}}}}}"#);
     let id = "Z".repeat(43);

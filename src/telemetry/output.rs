@@ -1,10 +1,11 @@
 //! The log's way out: a bounded queue and one thread that writes, so that a slow reader never holds up a request.
 
+use super::metrics::Counter;
+use crate::tasks::Worker;
 use std::{
     io::{self, Write},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -21,36 +22,27 @@ pub struct Output(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     queue: Mutex<Option<SyncSender<Vec<u8>>>>,
-    dropped: AtomicU64,
+    dropped: Counter,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Output {
-    /// Starts the thread that writes to `sink`.
+    /// Starts the thread that writes to `sink`. `dropped` counts lines that are lost because nobody reads fast enough.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(sink: impl Write + Send + 'static) -> io::Result<Self> {
+    pub fn start(sink: impl Write + Send + 'static, dropped: Counter) -> io::Result<Self> {
         let (queue, lines) = sync_channel(LINES_MAX);
         let writer = std::thread::Builder::new().name("log".into()).spawn(move || write(&lines, sink))?;
-        Ok(Self(Arc::new(Inner {
-            queue: Mutex::new(Some(queue)),
-            dropped: AtomicU64::new(0),
-            writer: Mutex::new(Some(writer)),
-        })))
+        Ok(Self(Arc::new(Inner { queue: Mutex::new(Some(queue)), dropped, writer: Mutex::new(Some(writer)) })))
     }
 
     /// Hands over one line, its line end included; never waits.
     pub fn line(&self, line: Vec<u8>) {
         let queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.as_ref().is_none_or(|queue| queue.try_send(line).is_err()) {
-            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+            self.0.dropped.add(Worker(0));
         }
-    }
-
-    /// Lines dropped so far because nobody read the log fast enough.
-    pub fn dropped(&self) -> u64 {
-        self.0.dropped.load(Ordering::Relaxed)
     }
 
     /// Writes what waits, then stops.

@@ -3,6 +3,7 @@
 mod connection;
 mod endpoint;
 mod failure;
+mod meter;
 mod pool;
 mod send;
 mod streaming;
@@ -11,9 +12,11 @@ mod tls;
 use crate::{
     config::{self, diagnostic::Diagnostics},
     tasks::{Worker, Workers},
+    telemetry::metrics::Metrics,
 };
 use endpoint::Endpoint;
 pub use failure::Failure;
+pub use meter::Meter;
 pub use send::Target;
 use std::sync::Arc;
 pub use streaming::{StreamFault, Streaming};
@@ -30,6 +33,7 @@ impl Upstreams {
     pub fn compile(
         sections: &[config::upstreams::Upstream],
         workers: &Workers,
+        metrics: &Metrics,
         previous: Option<&Self>,
         diagnostics: &mut Diagnostics,
     ) -> Self {
@@ -50,7 +54,7 @@ impl Upstreams {
             let endpoints = section.endpoints.iter();
             let endpoints =
                 endpoints.map(|spec| Arc::new(Endpoint::new(spec, section, workers, settings.as_ref().ok())));
-            Target::new(section.clone(), endpoints.collect())
+            Target::new(section.clone(), endpoints.collect(), Meter::compile(&section.name, metrics))
         };
         Self(sections.iter().map(compile).collect())
     }

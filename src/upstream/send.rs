@@ -4,6 +4,7 @@ use super::{
     connection::Connection,
     endpoint::{Endpoint, Place},
     failure::Failure,
+    meter::Meter,
     streaming::{Lease, Streaming},
 };
 use crate::{
@@ -40,6 +41,7 @@ struct Inner {
     section: Upstream,
     endpoints: Vec<Arc<Endpoint>>,
     next: AtomicUsize,
+    meter: Meter,
 }
 
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -53,8 +55,8 @@ enum Miss {
 }
 
 impl Target {
-    pub(super) fn new(section: Upstream, endpoints: Vec<Arc<Endpoint>>) -> Self {
-        Self(Arc::new(Inner { section, endpoints, next: AtomicUsize::new(0) }))
+    pub(super) fn new(section: Upstream, endpoints: Vec<Arc<Endpoint>>, meter: Meter) -> Self {
+        Self(Arc::new(Inner { section, endpoints, next: AtomicUsize::new(0), meter }))
     }
 
     /// Whether it was made from an equal section, wherever in the file that stood.
@@ -69,6 +71,11 @@ impl Target {
     /// Its name in the configuration.
     pub fn name(&self) -> &str {
         &self.0.section.name
+    }
+
+    /// What is counted of it.
+    pub fn meter(&self) -> &Meter {
+        &self.0.meter
     }
 
     /// Whether its `Session-*` response headers are obeyed.

@@ -15,6 +15,7 @@ mod identity;
 mod log;
 mod managed;
 mod messages;
+mod metrics;
 mod paths;
 mod quick_start;
 mod refusals;

@@ -162,7 +162,9 @@ fn no_rule_is_404_and_a_browser_gets_a_page() {
 fn bad_requests_are_problems_too() {
     let (_redis, _app, gateway) = stage();
     problem(&gateway.get("/a/../b"), 400, "bad_request");
-    problem(&gateway.send(&Request::new("TRACE", "/")), 405, "method_not_allowed");
+    let trace = gateway.send(&Request::new("TRACE", "/"));
+    problem(&trace, 405, "method_not_allowed");
+    assert!(trace.header("allow").unwrap().starts_with("GET, HEAD"));
     problem(&gateway.send(&post("/a/b", "x").header("Expect", "banana")), 417, "expectation_failed");
 }
 

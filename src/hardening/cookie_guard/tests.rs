@@ -1,7 +1,10 @@
 //! Which `Set-Cookie` lines pass, and how.
 
 use super::*;
-use crate::session::tests::{SECRET, config, express, onedoor, store};
+use crate::{
+    session::tests::{SECRET, config, express, onedoor, store},
+    telemetry::metrics::Metrics,
+};
 use proptest::prelude::*;
 
 // Signed with "keyboard cat".
@@ -11,7 +14,8 @@ fn guard(change: impl FnOnce(&mut session::Session)) -> CookieGuard {
     let mut express = config(express(&[SECRET]));
     change(&mut express);
     let own = config(onedoor());
-    let both = [&express, &own].map(|config| (config, Arc::new(Sessions::compile(config, store(None)))));
+    let both =
+        [&express, &own].map(|config| (config, Arc::new(Sessions::compile(config, store(None), &Metrics::new(1)))));
     CookieGuard::compile(both)
 }
 

@@ -50,6 +50,14 @@ impl Format {
         }
     }
 
+    /// Its name in `[session] format`.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Express(_) => "express",
+            Self::Onedoor(_) => "onedoor",
+        }
+    }
+
     /// The name of the cookie.
     pub(super) fn cookie_name(&self, https: bool) -> &Arc<str> {
         match self {

@@ -9,6 +9,7 @@ use crate::{
         store::Store,
         tests::{SECRET, W, config, cookies, express, onedoor, store},
     },
+    telemetry::metrics::Metrics,
 };
 use std::time::Duration;
 
@@ -32,7 +33,11 @@ struct Browser {
 
 impl Browser {
     fn new(format: FormatConfig, store: Store) -> Self {
-        Self { sessions: Sessions::compile(&config(format), store), https: false, jar: HeaderMap::new() }
+        Self {
+            sessions: Sessions::compile(&config(format), store, &Metrics::new(1)),
+            https: false,
+            jar: HeaderMap::new(),
+        }
     }
 
     /// One request whose response carries `lines`; keeps the cookies it sets and returns their lines.
@@ -263,7 +268,7 @@ async fn cookies_are_set_as_the_format_has_them() {
     );
     let mut strict = config(onedoor());
     strict.same_site = Some(SameSite::Strict);
-    browser.sessions = Sessions::compile(&strict, store(None));
+    browser.sessions = Sessions::compile(&strict, store(None), &Metrics::new(1));
     assert!(browser.obey(&login).await.unwrap()[0].contains("; SameSite=Strict; "));
     let mut browser = Browser::new(express(&[SECRET]), store(None));
     let set = browser.obey(&login).await.unwrap();

@@ -18,7 +18,7 @@ fn redis(server: &Server) -> Store {
         connections: None,
         timeout: Duration::from_secs(2),
     };
-    Store::compile(&store, &Workers::current())
+    Store::compile(&store, &Workers::current(), &Metrics::new(1))
 }
 
 /// Runs a promise on both stores.

@@ -7,6 +7,7 @@ use crate::{
     config::store,
     redis::{Failure, Redis, Swap},
     tasks::{Worker, Workers},
+    telemetry::metrics::Metrics,
 };
 use bytes::Bytes;
 use memory::Memory;
@@ -85,11 +86,11 @@ pub enum NotUpdated<E> {
 impl Store {
     /// Makes the store that `[store]` names. A Redis server is connected to in the background, by each worker for
     /// itself; one that is missing is an [`Outage`] for whoever asks, until it is there.
-    pub fn compile(store: &store::Store, workers: &Workers) -> Self {
+    pub fn compile(store: &store::Store, workers: &Workers, metrics: &Metrics) -> Self {
         match &store.url {
             store::Url::Memory => Self(Kind::Memory(Arc::default())),
             store::Url::Redis(server) => {
-                let redis = Arc::new(Redis::connect(server, store.connections, store.timeout, workers));
+                let redis = Arc::new(Redis::connect(server, store.connections, store.timeout, workers, metrics));
                 Self(Kind::Redis {
                     redis,
                     timeout: store.timeout,

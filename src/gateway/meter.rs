@@ -1,0 +1,53 @@
+//! What is counted of every request: cells that are ready for each rule, so that counting is a few additions.
+
+use crate::{
+    rules::Rule,
+    tasks::Worker,
+    telemetry::metrics::{Histogram, Metrics, Tally, families},
+};
+use std::{sync::Arc, time::Duration};
+
+/// One worker's way to the cells of all rules.
+#[derive(Debug)]
+pub(super) struct Meter {
+    worker: Worker,
+    rules: Vec<Cells>,
+    no_rule: Cells,
+}
+
+#[derive(Debug, Clone)]
+struct Cells {
+    requests: Tally,
+    duration: Histogram,
+    would_refuse: Tally,
+}
+
+impl Meter {
+    /// One for each worker: requests on different workers share nothing that is written.
+    pub(super) fn compile<T>(rules: &[Rule<T>], workers: usize, metrics: &Metrics) -> Vec<Arc<Self>> {
+        let cells = |name: &str| Cells {
+            requests: metrics.tally(&families::REQUESTS, &[name]),
+            duration: metrics.histogram(&families::REQUEST_DURATION, &[name]),
+            would_refuse: metrics.tally(&families::WOULD_REFUSE, &[name]),
+        };
+        let (rules, no_rule): (Vec<_>, _) = (rules.iter().map(|rule| cells(&rule.name)).collect(), cells(""));
+        let meter = |index| Self { worker: Worker(index), rules: rules.clone(), no_rule: no_rule.clone() };
+        (0..workers).map(|index| Arc::new(meter(index))).collect()
+    }
+
+    /// A request is over. `rule` is its rule's place.
+    pub(super) fn request(&self, rule: Option<usize>, status: u16, reason: Option<&'static str>, duration: Duration) {
+        let cells = self.cells(rule);
+        cells.requests.add(self.worker, status, reason.unwrap_or_default());
+        cells.duration.add(self.worker, duration);
+    }
+
+    /// A request passed that an enforced rule would have refused.
+    pub(super) fn would_refuse(&self, rule: Option<usize>, reason: &'static str) {
+        self.cells(rule).would_refuse.add(self.worker, 0, reason);
+    }
+
+    fn cells(&self, rule: Option<usize>) -> &Cells {
+        rule.and_then(|index| self.rules.get(index)).unwrap_or(&self.no_rule)
+    }
+}

@@ -1,0 +1,57 @@
+//! The verdicts of one `[session]`, counted.
+
+use super::{Absence, Verdict};
+use crate::{
+    config::session::Session,
+    tasks::Worker,
+    telemetry::metrics::{Counter, Metrics, families},
+};
+
+/// Every verdict's word; its place is what [`place`] answers.
+const WORDS: [&str; 9] =
+    ["valid", "unknown", "no_cookie", "malformed", "bad_signature", "not_found", "expired", "anonymous", "unreadable"];
+
+/// The cells of one `[session]`.
+#[derive(Debug)]
+pub(super) struct Verdicts {
+    verdicts: [Counter; WORDS.len()],
+    unreadable: Counter,
+}
+
+impl Verdicts {
+    pub(super) fn compile(session: &Session, format: &str, metrics: &Metrics) -> Self {
+        Self {
+            verdicts: WORDS.map(|word| metrics.counter(&families::VERDICTS, &[&session.name, word])),
+            unreadable: metrics.counter(&families::UNREADABLE, &[format]),
+        }
+    }
+
+    /// The cookies of a request were judged.
+    pub(super) fn count(&self, verdict: &Verdict, worker: Worker) {
+        if let Some(place) = place(verdict) {
+            self.verdicts[place].add(worker);
+        }
+    }
+
+    /// A record could not be read.
+    pub(super) fn unreadable(&self, worker: Worker) {
+        self.unreadable.add(worker);
+    }
+}
+
+fn place(verdict: &Verdict) -> Option<usize> {
+    Some(match verdict {
+        Verdict::NotAsked => return None,
+        Verdict::Known(_) => 0,
+        Verdict::Unknown(_) => 1,
+        Verdict::Absent(absence) => match absence {
+            Absence::NoCookie => 2,
+            Absence::Malformed => 3,
+            Absence::BadSignature => 4,
+            Absence::NotFound => 5,
+            Absence::Expired => 6,
+            Absence::Anonymous => 7,
+            Absence::Unreadable(_) => 8,
+        },
+    })
+}

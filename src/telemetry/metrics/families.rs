@@ -1,0 +1,51 @@
+//! Every metric there is.
+
+use super::{Family, Kind};
+
+macro_rules! families {
+    ($($constant:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub static $constant: Family =
+                Family { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help };
+        )*
+
+        /// All of them, in the order of the page.
+        pub static ALL: &[&Family] = &[$(&$constant),*];
+    };
+}
+
+families! {
+    BUILD = Gauge "onedoor_build_info" ["version"] "Always 1; the label is the version that runs.";
+    STARTED = Gauge "onedoor_start_time_seconds" [] "When the process started, in seconds since the Unix epoch.";
+    CONNECTIONS = Gauge "onedoor_connections" [] "Client connections that are open.";
+    ACCEPTED = Counter "onedoor_connections_total" [] "Client connections that were accepted.";
+    TURNED_AWAY = Counter "onedoor_connections_turned_away_total" []
+        "Client connections closed at once, because as many as `[server.limits] connections` were open.";
+    HEADS_REFUSED = Counter "onedoor_heads_refused_total" []
+        "Requests whose head could not be parsed, answered with a bare 400. They are in no other metric.";
+    REQUESTS = Tally "onedoor_requests_total" ["rule", "status", "reason"]
+        "Requests that are over, by the status of the answer and, where the gateway itself refused, the reason. 499: the client left before the answer. No rule: refused before one was found, or the health page.";
+    REQUEST_DURATION = Histogram "onedoor_request_duration_seconds" ["rule"]
+        "From a request's head to the end of its response.";
+    WOULD_REFUSE = Tally "onedoor_would_refuse_total" ["rule", "reason"]
+        "Requests that passed only because their rule says `enforce = false`.";
+    VERDICTS = Counter "onedoor_session_verdicts_total" ["session", "verdict"]
+        "What the cookies of requests turned out to be: `valid`, `unknown` (the store did not answer), or why there is no valid session.";
+    UNREADABLE = Counter "onedoor_records_unreadable_total" ["format"]
+        "Records in the store that could not be read as their format.";
+    STORE_UP = Gauge "onedoor_store_up" [] "1 while all connections to the store are up.";
+    STORE_DURATION = Histogram "onedoor_store_duration_seconds" [] "How long the store took for a command.";
+    STORE_ERRORS = Tally "onedoor_store_errors_total" ["reason"]
+        "Commands that the store did not answer: `timeout`, `connection`, or `reply` (it refused).";
+    UPSTREAM_DURATION = Histogram "onedoor_upstream_duration_seconds" ["upstream"]
+        "From sending a request to the head of the upstream's answer.";
+    UPSTREAM_ERRORS = Tally "onedoor_upstream_errors_total" ["upstream", "reason"]
+        "Requests that an upstream gave no answer to, or none that can be trusted.";
+    COOKIES_REMOVED = Counter "onedoor_set_cookies_removed_total" ["upstream"]
+        "`Set-Cookie` lines of a session's name that the upstream may not set.";
+    LOG_DROPPED = Counter "onedoor_log_lines_dropped_total" []
+        "Log lines lost because nobody read the log fast enough.";
+    RELOADS = Counter "onedoor_reloads_total" ["result"]
+        "Changes of the configuration: `loaded`, or `refused` and the old one stayed.";
+}
