@@ -68,6 +68,13 @@ pub struct Identity {
     pub headers: Vec<(HeaderName, Value)>,
 }
 
+impl Identity {
+    /// The paths in the record that it shows to upstreams.
+    pub fn record_paths(&self) -> impl Iterator<Item = &RecordPath> {
+        self.headers.iter().filter_map(|(_, value)| if let Value::Record(path) = value { Some(path) } else { None })
+    }
+}
+
 /// What a header of `[identity.headers]` carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {

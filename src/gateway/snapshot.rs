@@ -82,8 +82,10 @@ impl Snapshot {
             Some(previous) => previous.store.clone(),
             None => Store::compile(&config.store, workers, metrics),
         };
-        let sessions = config.sessions.iter();
-        let sessions = sessions.map(|session| Arc::new(Sessions::compile(session, store.clone(), metrics)));
+        let sessions = config.sessions.iter().map(|session| {
+            let sessions = Sessions::compile(session, store.clone(), metrics);
+            Arc::new(sessions.reading_only(config.identity.record_paths()))
+        });
         let sessions: Vec<_> = sessions.collect();
         let rules = Rules::compile(&config.rules, |upstream| upstreams.target(upstream));
         Some(Self {

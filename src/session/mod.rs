@@ -19,7 +19,7 @@ use http::HeaderMap;
 use id::SessionId;
 use std::sync::Arc;
 use store::{Outage, Record, Store};
-use value::Value;
+use value::{Value, selection::Selection};
 use verdicts::Verdicts;
 
 /// The most cookies of one request that the store is asked about.
@@ -32,6 +32,8 @@ pub struct Sessions {
     format: Format,
     user: Vec<RecordPath>,
     roles: Option<RecordPath>,
+    /// What of a record is read, where the format can leave out the rest.
+    selection: Selection,
     forwards_cookie: bool,
     store: Store,
     verdicts: Verdicts,
@@ -48,7 +50,7 @@ pub struct Session {
     pub user: String,
     /// The user's roles.
     pub roles: Vec<String>,
-    /// The whole record.
+    /// The record, or what of it is read: see [`Sessions::reading_only`].
     pub record: Value,
 }
 
@@ -146,9 +148,19 @@ impl Sessions {
             format,
             user: config.user.clone(),
             roles: config.roles.clone(),
+            selection: Selection::whole(),
             forwards_cookie: config.forward_cookie,
             store,
         }
+    }
+
+    /// Leaves out of records what lies neither at `paths` nor where the session itself looks.
+    pub fn reading_only<'a>(mut self, paths: impl IntoIterator<Item = &'a RecordPath>) -> Self {
+        self.selection = Selection::default();
+        self.selection.extend(&self.user);
+        self.selection.extend(&self.roles);
+        self.selection.extend(paths);
+        self
     }
 
     /// The name that upstreams, rules and logs know it by.
@@ -254,7 +266,7 @@ impl Sessions {
             }
         };
         let now = clock::since_epoch();
-        let Opened { data, ends } = match self.format.open(&bytes, now) {
+        let Opened { data, ends } = match self.format.open(&bytes, &self.selection, now) {
             Ok(opened) => opened,
             Err(absence) => {
                 if matches!(absence, Absence::Unreadable(_)) {

@@ -1,6 +1,6 @@
 //! express-session with connect-redis: a signed cookie, a JSON record that the app itself keeps alive.
 
-use super::{Absence, Fault, Opened, SessionId, Value, json, same_site};
+use super::{Absence, Fault, Opened, Selection, SessionId, Value, json, same_site};
 use crate::{config::session, secret::Secret};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use cookie::{Cookie, time::OffsetDateTime};
@@ -145,9 +145,9 @@ impl fmt::Debug for Express {
     }
 }
 
-/// Reads a record: `null` is no session to connect-redis, anything but an object is none that the app could use.
-pub(super) fn open(record: &[u8]) -> Result<Opened, Absence> {
-    match json::read(record) {
+/// Reads what is selected of a record: `null` is no session to connect-redis, anything but an object is none that the app could use.
+pub(super) fn open(record: &[u8], selection: &Selection) -> Result<Opened, Absence> {
+    match json::read_selected(record, selection) {
         Ok(data @ Value::Map(_)) => Ok(Opened { data, ends: None }),
         Ok(Value::Null) => Err(Absence::NotFound),
         Ok(_) => Err(Absence::Unreadable("not an object")),
@@ -157,7 +157,7 @@ pub(super) fn open(record: &[u8]) -> Result<Opened, Absence> {
 
 /// Changes everything but the member `cookie`.
 pub(super) fn rewrite<E>(record: &[u8], change: impl FnOnce(&mut Value) -> Result<(), E>) -> Result<Option<Value>, E> {
-    let Ok(Opened { data: Value::Map(entries), .. }) = open(record) else {
+    let Ok(Opened { data: Value::Map(entries), .. }) = open(record, &Selection::whole()) else {
         return Ok(None);
     };
     let (mut own, entries) = entries.into_iter().partition::<Vec<_>, _>(|(key, _)| &**key == COOKIE);

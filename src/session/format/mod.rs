@@ -6,7 +6,7 @@ mod onedoor;
 use super::{
     Absence,
     id::SessionId,
-    value::{Fault, Value, json},
+    value::{Fault, Value, json, selection::Selection},
 };
 use crate::config::session;
 use bytes::Bytes;
@@ -90,10 +90,10 @@ impl Format {
         }
     }
 
-    /// Reads a record at a time since the Unix epoch.
-    pub(super) fn open(&self, record: &[u8], now: Duration) -> Result<Opened, Absence> {
+    /// Reads a record at a time since the Unix epoch; what is not selected may be left out.
+    pub(super) fn open(&self, record: &[u8], selection: &Selection, now: Duration) -> Result<Opened, Absence> {
         match self {
-            Self::Express(_) => express::open(record),
+            Self::Express(_) => express::open(record, selection),
             Self::Onedoor(onedoor) => onedoor.open(record, now),
         }
     }

@@ -1,6 +1,6 @@
 //! JSON, read within bounds as `JSON.parse` reads it, and written compactly.
 
-use super::{Fault, Value, budget::Budget, input::ENDED};
+use super::{Fault, Value, budget::Budget, input::ENDED, selection::Selection};
 use smol_str::SmolStr;
 use std::fmt::Write;
 
@@ -9,10 +9,15 @@ use std::fmt::Write;
 /// Of equal keys all are kept and the last counts. Invalid UTF-8, a byte order mark and lone surrogates are faults,
 /// and so is whatever lies beyond the [`Budget`].
 pub fn read(bytes: &[u8]) -> Result<Value, Fault> {
+    read_selected(bytes, &Selection::whole())
+}
+
+/// As [`read`], faults included, but of maps only the selected members are kept.
+pub fn read_selected(bytes: &[u8], selection: &Selection) -> Result<Value, Fault> {
     let budget = Budget::of(bytes)?;
     let text = std::str::from_utf8(bytes).map_err(|_| Fault("not UTF-8"))?;
     let mut reader = Reader { text, at: 0, budget };
-    let value = reader.value()?;
+    let value = reader.value(selection)?;
     reader.skip_space();
     if reader.at != text.len() { Err(Fault("text after the value")) } else { Ok(value) }
 }
@@ -39,50 +44,94 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn value(&mut self) -> Result<Value, Fault> {
+    fn value(&mut self, selection: &Selection) -> Result<Value, Fault> {
         self.budget.node()?;
         self.skip_space();
         match self.peek() {
             Some(b'"') => Ok(Value::Text(self.string()?)),
-            Some(b'{') => self.map(),
+            Some(b'{') => self.map(selection),
             Some(b'[') => self.list(),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.word("true", Value::Bool(true)),
             Some(b'f') => self.word("false", Value::Bool(false)),
             Some(b'n') => self.word("null", Value::Null),
-            Some(_) => Err(Fault("not a JSON value")),
+            Some(_) => Err(NO_VALUE),
             None => Err(ENDED),
         }
     }
 
-    fn map(&mut self) -> Result<Value, Fault> {
+    /// Steps over a value that nobody will look at.
+    fn skip(&mut self) -> Result<(), Fault> {
+        self.budget.node()?;
+        self.skip_space();
+        match self.peek() {
+            Some(b'"') => self.skip_string(),
+            Some(b'{') => self.skip_all(b'}', |reader| {
+                reader.begin_key()?;
+                reader.skip_string()?;
+                reader.end_key()?;
+                reader.skip()
+            }),
+            Some(b'[') => self.skip_all(b']', Self::skip),
+            Some(b'-' | b'0'..=b'9') => self.skip_number().map(|_whole| ()),
+            Some(b't') => self.word("true", ()),
+            Some(b'f') => self.word("false", ()),
+            Some(b'n') => self.word("null", ()),
+            Some(_) => Err(NO_VALUE),
+            None => Err(ENDED),
+        }
+    }
+
+    fn skip_all(&mut self, close: u8, skip_one: impl Fn(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
+        if self.opens_empty(close)? {
+            return Ok(());
+        }
+        loop {
+            skip_one(self)?;
+            if self.closes(close)? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn map(&mut self, selection: &Selection) -> Result<Value, Fault> {
         let mut entries = Vec::new();
         if self.opens_empty(b'}')? {
             return Ok(Value::Map(entries));
         }
         loop {
-            self.skip_space();
-            if self.peek() != Some(b'"') {
-                return Err(Fault("a key is missing"));
-            }
+            self.begin_key()?;
             let key = self.string()?;
-            self.skip_space();
-            self.expect(b':')?;
-            let value = self.value()?;
-            entries.push((key, value));
+            self.end_key()?;
+            match selection.member(&key) {
+                Some(selection) => entries.push((key, self.value(selection)?)),
+                None => self.skip()?,
+            }
             if self.closes(b'}')? {
                 return Ok(Value::Map(entries));
             }
         }
     }
 
+    fn begin_key(&mut self) -> Result<(), Fault> {
+        self.skip_space();
+        if self.peek() == Some(b'"') { Ok(()) } else { Err(Fault("a key is missing")) }
+    }
+
+    fn end_key(&mut self) -> Result<(), Fault> {
+        self.skip_space();
+        self.expect(b':')
+    }
+
+    /// A list is kept whole: seldom does a path step into one.
     fn list(&mut self) -> Result<Value, Fault> {
+        let whole = Selection::whole();
         let mut items = Vec::new();
         if self.opens_empty(b']')? {
             return Ok(Value::List(items));
         }
         loop {
-            items.push(self.value()?);
+            items.push(self.value(&whole)?);
             if self.closes(b']')? {
                 return Ok(Value::List(items));
             }
@@ -123,6 +172,14 @@ impl Reader<'_> {
             b'"' => Ok(self.text[start..self.at - 1].into()),
             _ => self.escaped_string(start),
         }
+    }
+
+    fn skip_string(&mut self) -> Result<(), Fault> {
+        self.at += 1;
+        while self.plain_run()? == b'\\' {
+            self.escape()?;
+        }
+        Ok(())
     }
 
     /// Reads on from the first backslash, which lies just before the place.
@@ -191,6 +248,17 @@ impl Reader<'_> {
 
     fn number(&mut self) -> Result<Value, Fault> {
         let start = self.at;
+        let whole = self.skip_number()?;
+        Ok(match &self.text[start..self.at] {
+            // One number, one text: JavaScript prints this one without its sign.
+            "-0" => Value::Integer("0".into()),
+            text if whole => Value::Integer(text.into()),
+            text => Value::Float(text.into()),
+        })
+    }
+
+    /// Steps over a number; whether it is a whole one.
+    fn skip_number(&mut self) -> Result<bool, Fault> {
         self.at += usize::from(self.peek() == Some(b'-'));
         let leading_zero = self.peek() == Some(b'0');
         if self.digits()? > 1 && leading_zero {
@@ -208,12 +276,7 @@ impl Reader<'_> {
             self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
             self.digits()?;
         }
-        Ok(match &self.text[start..self.at] {
-            // One number, one text: JavaScript prints this one without its sign.
-            "-0" => Value::Integer("0".into()),
-            text if whole => Value::Integer(text.into()),
-            text => Value::Float(text.into()),
-        })
+        Ok(whole)
     }
 
     fn digits(&mut self) -> Result<usize, Fault> {
@@ -223,9 +286,9 @@ impl Reader<'_> {
         if count == 0 { Err(Fault("a digit is missing")) } else { Ok(count) }
     }
 
-    fn word(&mut self, word: &str, value: Value) -> Result<Value, Fault> {
+    fn word<T>(&mut self, word: &str, value: T) -> Result<T, Fault> {
         if !self.text[self.at..].starts_with(word) {
-            return Err(Fault("not a JSON value"));
+            return Err(NO_VALUE);
         }
         self.at += word.len();
         Ok(value)
@@ -263,6 +326,7 @@ static ENDS_RUN: [bool; 256] = {
     ends
 };
 
+const NO_VALUE: Fault = Fault("not a JSON value");
 const LONE_SURROGATE: Fault = Fault("a lone surrogate");
 
 fn push(out: &mut String, value: &Value, ascii: bool) {

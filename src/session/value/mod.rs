@@ -6,6 +6,7 @@ pub mod input;
 pub mod java;
 pub mod json;
 pub mod patch;
+pub mod selection;
 pub mod zlib;
 
 use crate::config::path::RecordPath;
