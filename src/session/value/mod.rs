@@ -5,8 +5,11 @@ pub mod gob;
 pub mod input;
 pub mod java;
 pub mod json;
+pub mod marshal;
 pub mod patch;
+pub mod php;
 pub mod selection;
+mod shared;
 pub mod zlib;
 
 use crate::config::path::RecordPath;
@@ -86,6 +89,13 @@ impl Value {
         if number.is_finite() { Self::Float(format_smolstr!("{number:?}")) } else { Self::Null }
     }
 
+    /// Any other number, from its digits.
+    pub fn decimal(text: &[u8]) -> Result<Self, Fault> {
+        let is_plain = text.iter().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte));
+        let number = str::from_utf8(text).ok().filter(|_| is_plain).and_then(|text| text.parse().ok());
+        number.map(Self::float).ok_or(Fault("not a number"))
+    }
+
     /// Bytes, shown in base64.
     pub fn bytes(bytes: &[u8]) -> Self {
         Self::Shown(STANDARD.encode(bytes).into())
@@ -158,6 +168,9 @@ mod tests {
         assert_eq!((Value::text(b"\xff"), Value::text(b"a")), (Value::bytes(b"\xff"), Value::Text("a".into())));
         let floats: Vec<_> = [1.5, 1e300, 1.0, f64::NAN, f64::INFINITY].map(Value::float).into();
         assert_eq!(json::write(&Value::List(floats)), "[1.5,1e300,1.0,null,null]");
+        let decimal = |text: &str| Value::decimal(text.as_bytes());
+        assert_eq!([".5", "1.E+3"].map(decimal), [0.5, 1e3].map(|number| Ok(Value::float(number))));
+        assert!(["", ".", "inf", "NaN", "0x1", "1_0", " 1"].map(decimal).iter().all(Result::is_err));
         assert_eq!([Value::Bool(true), Value::Null, Value::integer(7)].map(Value::into_key), ["true", "null", "7"]);
     }
 

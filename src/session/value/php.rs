@@ -1,0 +1,215 @@
+//! PHP's `serialize` as data: an object is the map of its public fields, and nothing is ever made or called.
+
+pub mod igbinary;
+
+use super::{Fault, Value, budget::Budget, input::Input, shared::Shared};
+use smol_str::SmolStr;
+
+/// Reads one value and nothing else: what `serialize` and the session handler `php_serialize` write.
+pub fn read(bytes: &[u8]) -> Result<Value, Fault> {
+    let mut reader = Reader::new(bytes)?;
+    let value = reader.value()?;
+    if reader.input.is_empty() { Ok(value) } else { Err(Fault("something follows the value")) }
+}
+
+/// Reads what the session handler `php` writes: a name, `|` and a value, again and again.
+pub fn read_session(bytes: &[u8]) -> Result<Value, Fault> {
+    let mut reader = Reader::new(bytes)?;
+    let mut entries = Vec::new();
+    while !reader.input.is_empty() {
+        let name = reader.input.until(b'|')?;
+        entries.push((Value::text(name).into_key(), reader.value()?));
+    }
+    Ok(Value::Map(entries))
+}
+
+struct Reader<'a> {
+    input: Input<'a>,
+    budget: Budget,
+    shared: Shared<'a>,
+    /// A class has written bytes of its own, in which values may have been numbered, too.
+    has_gaps: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let budget = Budget::of(bytes)?;
+        Ok(Self { input: Input::new(bytes), budget, shared: Shared::default(), has_gaps: false })
+    }
+
+    fn value(&mut self) -> Result<Value, Fault> {
+        self.budget.node()?;
+        let start = self.input;
+        let kind = self.input.byte()?;
+        // A second name of the same variable has no number of its own.
+        if kind != b'R' {
+            self.shared.number(start);
+        }
+        if kind == b'N' {
+            return self.expect(b";").map(|()| Value::Null);
+        }
+        self.expect(b":")?;
+        match kind {
+            b'b' => match self.input.until(b';')? {
+                b"0" => Ok(Value::Bool(false)),
+                b"1" => Ok(Value::Bool(true)),
+                _ => Err(Fault("neither true nor false")),
+            },
+            b'i' => self.whole(b';').map(Value::integer),
+            b'd' => match self.input.until(b';')? {
+                b"NAN" | b"INF" | b"-INF" => Ok(Value::Null),
+                number => Value::decimal(number),
+            },
+            b's' => {
+                let text = self.quoted()?;
+                self.expect(b";")?;
+                Ok(Value::text(text))
+            }
+            b'S' => self.escaped().map(|text| Value::text(&text)),
+            b'a' => self.entries(start).map(array),
+            b'O' => {
+                self.quoted()?;
+                self.expect(b":")?;
+                self.entries(start).map(object)
+            }
+            b'E' => {
+                let case = self.quoted()?;
+                self.expect(b";")?;
+                Ok(Value::text(case))
+            }
+            b'C' => self.own_bytes(),
+            b'r' | b'R' => self.reference(),
+            _ => Err(Fault("not a PHP value")),
+        }
+    }
+
+    /// A whole number that fits PHP's own, up to the mark behind it.
+    fn whole(&mut self, end: u8) -> Result<i64, Fault> {
+        let text = str::from_utf8(self.input.until(end)?).unwrap_or_default();
+        text.parse().map_err(|_| Fault("not a whole number"))
+    }
+
+    fn count(&mut self) -> Result<u64, Fault> {
+        self.whole(b':')?.try_into().map_err(|_| Fault("a length below zero"))
+    }
+
+    /// `length:"bytes"`
+    fn quoted(&mut self) -> Result<&'a [u8], Fault> {
+        let length = self.count()?;
+        self.expect(b"\"")?;
+        let text = self.input.take(length)?;
+        self.expect(b"\"")?;
+        Ok(text)
+    }
+
+    /// `length:"bytes";` in which a backslash and two hex digits stand for a byte.
+    fn escaped(&mut self) -> Result<Vec<u8>, Fault> {
+        let length = self.count()?;
+        self.expect(b"\"")?;
+        let mut text = Vec::new();
+        for _ in 0..length {
+            let byte = match self.input.byte()? {
+                b'\\' => {
+                    let digits = self.input.array::<2>()?.map(|digit| char::from(digit).to_digit(16));
+                    let [Some(high), Some(low)] = digits else { return Err(Fault("not two hex digits")) };
+                    (high * 16 + low) as u8
+                }
+                byte => byte,
+            };
+            text.push(byte);
+        }
+        self.expect(b"\";")?;
+        Ok(text)
+    }
+
+    /// `count:{key value …}`
+    fn entries(&mut self, start: Input<'a>) -> Result<Vec<(Key<'a>, Value)>, Fault> {
+        let count = self.count()?;
+        self.expect(b"{")?;
+        self.budget.open()?;
+        self.shared.enter(start);
+        let mut entries = Vec::new();
+        for _ in 0..count {
+            entries.push((self.key()?, self.value()?));
+        }
+        self.shared.leave();
+        self.budget.close();
+        self.expect(b"}")?;
+        Ok(entries)
+    }
+
+    fn key(&mut self) -> Result<Key<'a>, Fault> {
+        match &self.input.array()? {
+            b"i:" => self.whole(b';').map(Key::Number),
+            b"s:" => {
+                let text = self.quoted()?;
+                self.expect(b";")?;
+                Ok(Key::Text(text))
+            }
+            _ => Err(Fault("not a PHP key")),
+        }
+    }
+
+    /// `length:"Class":length:{bytes}`: only the class itself could read them.
+    fn own_bytes(&mut self) -> Result<Value, Fault> {
+        self.quoted()?;
+        self.expect(b":")?;
+        let length = self.count()?;
+        self.expect(b"{")?;
+        self.input.take(length)?;
+        self.expect(b"}")?;
+        self.has_gaps = true;
+        Ok(Value::Null)
+    }
+
+    fn reference(&mut self) -> Result<Value, Fault> {
+        let number = self.whole(b';')?.checked_sub(1).and_then(|number| number.try_into().ok());
+        if self.has_gaps {
+            return Err(Fault("a reference behind a class's own bytes"));
+        }
+        let way = self.shared.go(&mut self.input, number.ok_or(Fault("a reference to nothing"))?)?;
+        let Some(way) = way else { return Ok(Value::Null) };
+        self.budget.open()?;
+        let value = self.value()?;
+        self.budget.close();
+        self.budget.text(self.shared.come_back(&mut self.input, way))?;
+        Ok(value)
+    }
+
+    fn expect(&mut self, mark: &'static [u8]) -> Result<(), Fault> {
+        if self.input.take(mark.len())? == mark { Ok(()) } else { Err(Fault("not as PHP writes it")) }
+    }
+}
+
+/// A key of an array, or the name of a field.
+#[derive(PartialEq)]
+enum Key<'a> {
+    Number(i64),
+    Text(&'a [u8]),
+}
+
+impl Key<'_> {
+    fn into_text(self) -> SmolStr {
+        match self {
+            Self::Number(number) => Value::integer(number).into_key(),
+            Self::Text(text) => Value::text(text).into_key(),
+        }
+    }
+}
+
+/// A list where the keys count from 0, else a map.
+fn array(entries: Vec<(Key<'_>, Value)>) -> Value {
+    if entries.iter().enumerate().all(|(index, (key, _))| *key == Key::Number(index as i64)) {
+        return Value::List(entries.into_iter().map(|(_, value)| value).collect());
+    }
+    Value::Map(entries.into_iter().map(|(key, value)| (key.into_text(), value)).collect())
+}
+
+/// Private and protected fields, whose names begin with a NUL, stay where they are.
+fn object(mut fields: Vec<(Key<'_>, Value)>) -> Value {
+    fields.retain(|(name, _)| !matches!(name, Key::Text([0, ..])));
+    Value::Map(fields.into_iter().map(|(name, value)| (name.into_text(), value)).collect())
+}
+
+#[cfg(test)]
+mod tests;

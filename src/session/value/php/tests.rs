@@ -1,0 +1,178 @@
+//! What PHP 8.2 wrote, and what nobody should have written.
+
+use super::*;
+use crate::session::value::{
+    budget::{BYTES_MAX, NODES_MAX},
+    json,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use proptest::prelude::*;
+
+/// An array of everything: objects met twice, references, an enum, a list met twice.
+pub(super) const EVERYTHING: &str = "YToxOTp7czoxOiJvIjtPOjE6IlAiOjM6e3M6MToiYSI7aToxO3M6NDoiACoAYiI7aToyO3M6NDoiAFAAYyI7aTozO31zOjI6Im8yIjtyOjI7czoxOiJmIjtkOjEuNTtzOjE6Im4iO2Q6TkFOO3M6MzoiYmlnIjtpOi05MjIzMzcyMDM2ODU0Nzc1ODA4O3M6MToiZSI7RTozOiJFOkEiO3M6MjoiZTIiO3I6MTA7czoyOiJkdCI7TzoxNzoiRGF0ZVRpbWVJbW11dGFibGUiOjM6e3M6NDoiZGF0ZSI7czoyNjoiMjAyNC0wNS0wNiAwNzowODowOS4xMjMwMDAiO3M6MTM6InRpbWV6b25lX3R5cGUiO2k6MztzOjg6InRpbWV6b25lIjtzOjM6IlVUQyI7fXM6MzoiYmluIjtzOjI6Iv8AIjtzOjE6InQiO2I6MTtzOjM6Im51bCI7TjtzOjQ6Imxpc3QiO2E6Mzp7aTowO2k6MTtpOjE7czoxOiIxIjtpOjI7YToxOntpOjA7aToyO319czozOiJzcGwiO086MTE6IkFycmF5T2JqZWN0Ijo0OntpOjA7aTowO2k6MTthOjE6e2k6MDtpOjE7fWk6MjthOjA6e31pOjM7Tjt9czoyOiJyMSI7aTo1O3M6MjoicjIiO1I6MzA7czoyOiJyYSI7YToxOntpOjA7aToxO31zOjI6InJiIjtSOjMxO3M6NDoic2FtZSI7YTozOntpOjA7aToxO2k6MTtzOjE6IjEiO2k6MjthOjE6e2k6MDtpOjI7fX1zOjI6Im8zIjtyOjI7fQ==";
+pub(super) const EVERYTHING_READ: &str = r#"{"o":{"a":1},"o2":{"a":1},"f":1.5,"n":null,"big":-9223372036854775808,"e":"E:A","e2":"E:A","dt":{"date":"2024-05-06 07:08:09.123000","timezone_type":3,"timezone":"UTC"},"bin":"/wA=","t":true,"nul":null,"list":[1,"1",[2]],"spl":{"0":0,"1":[1],"2":[],"3":null},"r1":5,"r2":5,"ra":[1],"rb":[1],"same":[1,"1",[2]],"o3":{"a":1}}"#;
+
+pub(super) fn everything() -> Vec<u8> {
+    STANDARD.decode(EVERYTHING).unwrap()
+}
+
+fn shown(bytes: &[u8]) -> Result<String, Fault> {
+    read(bytes).map(|value| json::write(&value))
+}
+
+#[test]
+fn everything_that_php_writes_is_read() {
+    assert_eq!(shown(&everything()).as_deref(), Ok(EVERYTHING_READ));
+}
+
+#[test]
+fn a_session_is_read_name_by_name_and_its_references_count_through() {
+    let session =
+        b"user|O:1:\"U\":1:{s:2:\"id\";i:42;}again|r:1;n|i:7;m|R:4;empty|a:0:{}key with \xc3\xa9|s:2:\"\xc3\xa9\";";
+    let read = read_session(session).map(|value| json::write(&value));
+    let wanted = r#"{"user":{"id":42},"again":{"id":42},"n":7,"m":7,"empty":[],"key with é":"é"}"#;
+    assert_eq!(read.as_deref(), Ok(wanted));
+    assert_eq!(read_session(b""), Ok(Value::Map(vec![])));
+    for broken in [&b"user"[..], b"user|", b"user|i:1", b"user|i:1;x", b"!gone|user|i:1;", b"user|i:1;\n"] {
+        assert!(read_session(broken).is_err(), "{broken:?}");
+    }
+}
+
+#[test]
+fn numbers_and_texts_are_read_as_php_reads_them() {
+    let readable = [
+        ("i:+7;", "7"),
+        ("i:-0;", "0"),
+        ("i:007;", "7"),
+        ("d:5;", "5.0"),
+        ("d:.5;", "0.5"),
+        ("d:-1.0E+300;", "-1e300"),
+        ("d:1.0E+400;", "null"),
+        ("d:-INF;", "null"),
+        ("b:0;", "false"),
+        ("s:4:\"a\";b\";", r#""a\";b""#),
+        ("S:3:\"a\\41\\0a\";", r#""aA\n""#),
+        ("a:2:{i:0;i:1;i:2;i:2;}", r#"{"0":1,"2":2}"#),
+        ("a:2:{s:1:\"a\";i:1;s:1:\"a\";i:2;}", r#"{"a":1,"a":2}"#),
+        ("O:8:\"stdClass\":0:{}", "{}"),
+        ("a:2:{i:0;C:1:\"X\":3:{x;}i:1;i:1;}", "not as PHP writes it"),
+        ("a:2:{i:0;C:1:\"X\":3:{x;}}i:1;i:1;}", "[null,1]"),
+    ];
+    for (written, wanted) in readable {
+        let read = shown(written.as_bytes()).unwrap_or_else(|Fault(why)| why.to_owned());
+        assert_eq!(read, wanted, "{written}");
+    }
+}
+
+#[test]
+fn what_php_does_not_write_is_refused() {
+    let refused = [
+        "",
+        "N",
+        "X;",
+        "b:2;",
+        "b:;",
+        "i:;",
+        "i:1",
+        "i: 1;",
+        "i:1.5;",
+        "i:9223372036854775808;",
+        "d:;",
+        "d:nan;",
+        "d:inf;",
+        "d:0x1;",
+        "s:1:\"\";",
+        "s:-1:\"\";",
+        "s:1:\"a\"",
+        "s:2:\"a\";",
+        "s:1:'a';",
+        "S:1:\"\\4\";",
+        "S:1:\"\\zz\";",
+        "a:1:{}",
+        "a:-1:{}",
+        "a:0:{",
+        "a:1:{N;N;}",
+        "a:1:{a:0:{}N;}",
+        "a:0:{}x",
+        "i:1;i:2;",
+        "r:1;",
+        "R:1;",
+        "r:2;",
+        "R:0;",
+        "R:-1;",
+        "a:1:{i:0;R:9;}",
+        "O:1:\"A\":1:{}",
+        "C:1:\"A\":9:{}",
+        "E:3:\"A:B\"",
+        "a:2:{i:0;C:1:\"X\":0:{}i:1;R:1;}",
+    ];
+    for written in refused {
+        assert!(read(written.as_bytes()).is_err(), "{written}");
+    }
+}
+
+#[test]
+fn a_value_within_itself_is_nothing() {
+    assert_eq!(shown(b"a:2:{i:0;R:1;i:1;i:7;}").as_deref(), Ok("[null,7]"));
+    assert_eq!(shown(b"O:1:\"A\":1:{s:4:\"self\";r:1;}").as_deref(), Ok(r#"{"self":null}"#));
+}
+
+#[test]
+fn hostile_records_are_refused_within_bounds() {
+    let deep = |levels: usize| format!("{}N;{}", "a:1:{i:0;".repeat(levels), "}".repeat(levels));
+    assert!(read(deep(64).as_bytes()).is_ok());
+    assert_eq!(read(deep(65).as_bytes()), Err(Fault("nested too deeply")));
+    assert_eq!(read(deep(100_000).as_bytes()), Err(Fault("nested too deeply")));
+    let huge = 1_u64 << 60;
+    for written in [
+        format!("s:{huge}:\"a\";"),
+        format!("S:{huge}:\"a\";"),
+        format!("a:{huge}:{{i:0;N;}}"),
+        format!("O:{huge}:\"A\":0:{{}}"),
+        format!("O:1:\"A\":{huge}:{{}}"),
+        format!("C:1:\"A\":{huge}:{{}}"),
+        format!("r:{huge};"),
+        "a:99999999999999999999:{}".to_owned(),
+    ] {
+        assert!(read(written.as_bytes()).is_err(), "{written}");
+    }
+    // Every level holds the one before it twice.
+    let mut doubling = "a:40:{i:0;a:0:{}".to_owned();
+    for level in 1..40 {
+        let inner = 2 + (level - 1) * 3 - if level == 1 { 0 } else { 2 };
+        doubling += &format!("i:{level};a:2:{{i:0;r:{inner};i:1;r:{inner};}}");
+    }
+    assert!(read((doubling + "}").as_bytes()).is_err());
+    let long = format!(
+        "a:9:{{i:0;s:300000:\"{}\";{}}}",
+        "x".repeat(300_000),
+        (1..9).map(|n| format!("i:{n};r:2;")).collect::<String>()
+    );
+    assert_eq!(read(long.as_bytes()), Err(Fault("too much text")));
+    let many = format!("a:{0}:{{{1}}}", NODES_MAX, "i:0;N;".repeat(NODES_MAX));
+    assert_eq!(read(many.as_bytes()), Err(Fault("too many values")));
+    assert!(read(&vec![b'N'; BYTES_MAX + 1]).is_err());
+    let chain: String = (0..1000).map(|n| format!("i:{n};r:{};", n + 1)).collect();
+    assert!(read(format!("a:1000:{{{chain}}}").as_bytes()).is_err());
+}
+
+#[test]
+fn a_record_cut_anywhere_is_refused() {
+    let everything = everything();
+    for length in 0..everything.len() {
+        assert!(read(&everything[..length]).is_err(), "{length}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_spoilt_record_is_judged_without_a_panic(at in 0..1000_usize, byte: u8, cut in 0..40_usize) {
+        let mut record = everything();
+        let at = at % record.len();
+        record[at] = byte;
+        let _ = read(&record);
+        let _ = read_session(&record);
+        record.drain(at..(at + cut).min(record.len()));
+        let _ = read(&record);
+    }
+}
