@@ -43,6 +43,11 @@ pub(super) static TABLE: Table = Table {
             meaning: "Of a silent body.",
         },
         Key {
+            name: "tunnel_idle",
+            shape: Shape::Duration { default: Some("1h"), zero: false },
+            meaning: "Of a silent WebSocket, event stream or gRPC stream.",
+        },
+        Key {
             name: "keepalive",
             shape: Shape::Duration { default: Some("4s"), zero: true },
             meaning: "How long an unused connection is kept.",
@@ -75,6 +80,8 @@ pub struct Upstream {
     pub response_timeout: Duration,
     /// `idle_timeout`: of a silent body.
     pub idle_timeout: Duration,
+    /// `tunnel_idle`: of a silent WebSocket, event stream or gRPC stream.
+    pub tunnel_idle: Duration,
     /// `keepalive`: how long an unused connection is kept.
     pub keepalive: Duration,
     /// `connections` per endpoint, over all workers.
@@ -165,6 +172,7 @@ fn read_table(mut section: Section<'_>, name: &str, is_table: bool) -> Upstream 
         connect_timeout: section.duration("connect_timeout"),
         response_timeout: section.duration("response_timeout"),
         idle_timeout: section.duration("idle_timeout"),
+        tunnel_idle: section.duration("tunnel_idle"),
         keepalive: section.duration("keepalive"),
         connections: section.count("connections").unwrap_or_default(),
         session_authority: section.flag("session_authority"),

@@ -1,6 +1,6 @@
 //! A response's body on its way to the client; when it is over, so is the exchange.
 
-use super::exchange::Exchange;
+use super::{exchange::Exchange, tunnel::Tunnel};
 use crate::upstream::{StreamFault, Streaming};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
@@ -27,6 +27,15 @@ impl Body {
     pub fn own(text: impl Into<Bytes>) -> Self {
         let text = text.into();
         Self { source: Source::Own((!text.is_empty()).then_some(text)), exchange: None }
+    }
+
+    /// The WebSocket that begins behind this answer, if one does; the exchange goes on with it.
+    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
+        let Source::Upstream(streaming) = &mut self.source else { return None };
+        let tunnel = streaming.take_tunnel()?;
+        let mut exchange = self.exchange.take()?;
+        exchange.goes_on();
+        Some(Tunnel::new(tunnel, exchange))
     }
 
     /// Puts the exchange in charge of this body: it is over when the body is.

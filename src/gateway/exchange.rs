@@ -11,7 +11,7 @@ use crate::{
     session::Verdict,
     tasks::Worker,
     telemetry::access_log::{AccessLog, Entry, milliseconds},
-    upstream::{Failure, StreamFault, Streaming, Target},
+    upstream::{Failure, Passed, StreamFault, Streaming, Target, TunnelEnd},
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, Uri,
@@ -62,6 +62,7 @@ struct Line {
     upstream: Option<Box<str>>,
     answered: Option<Duration>,
     bytes: u64,
+    received: u64,
     cookies_removed: usize,
     cut: bool,
 }
@@ -82,6 +83,7 @@ impl Exchange {
                 upstream: None,
                 answered: None,
                 bytes: 0,
+                received: 0,
                 cookies_removed: 0,
                 cut: false,
             })
@@ -249,6 +251,27 @@ impl Exchange {
         }
     }
 
+    /// A WebSocket follows: the request is answered, and the line in the log waits for the end.
+    pub(super) fn goes_on(&mut self) {
+        if let Some(meter) = self.meter.take() {
+            meter.request(self.rule, self.status, self.reason, clock::now() - self.begun);
+        }
+    }
+
+    pub(super) fn passed(&mut self, passed: Passed) {
+        if let Some(line) = &mut self.log {
+            line.bytes += passed.to_client;
+            line.received += passed.to_upstream;
+        }
+    }
+
+    /// The WebSocket that followed is over.
+    pub(super) fn parted(&mut self, end: &TunnelEnd) {
+        if let Some(line) = &mut self.log {
+            line.cause = Some(Cow::Owned(end.to_string()));
+        }
+    }
+
     /// The response's body is over; `whole` unless it was dropped before its end.
     pub(super) fn end(mut self: Box<Self>, whole: bool) {
         if let Some(line) = &mut self.log {
@@ -283,6 +306,7 @@ impl Drop for Exchange {
             upstream_ms: line.answered.map(milliseconds),
             ms: milliseconds(duration),
             bytes: line.bytes,
+            received: line.received,
             cookies_removed: line.cookies_removed,
             cut: line.cut,
             ..Entry::default()

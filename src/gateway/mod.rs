@@ -8,6 +8,7 @@ mod meter;
 pub mod refusal;
 pub mod snapshot;
 mod strangers;
+pub mod tunnel;
 
 use crate::{
     clock,

@@ -12,6 +12,7 @@ pub mod path;
 pub mod peer;
 pub mod site;
 pub mod trace;
+pub mod websocket;
 
 /// A request without its body: no step before the upstream can touch the body.
 pub type Head = ::http::request::Parts;

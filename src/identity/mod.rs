@@ -5,7 +5,7 @@ mod encoding;
 use crate::{
     access::Grant,
     config::identity::{self, Value},
-    http::{Head, arrival::Arrival, cookie_header, folded::Names, hop_by_hop},
+    http::{Head, arrival::Arrival, cookie_header, folded::Names, hop_by_hop, websocket},
     session::{CookieEdit, Session},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
@@ -69,6 +69,7 @@ impl Identity {
         arrival: &Arrival,
         grant: &Grant,
     ) -> Forward {
+        let websocket = websocket::is_asked_for(&head);
         let Head { method, mut headers, .. } = head;
         hop_by_hop::strip(&mut headers);
         self.removed.remove_from(&mut headers);
@@ -89,6 +90,9 @@ impl Identity {
         }
         // A bad Host was refused before there was a grant; an empty one names nobody.
         let host = arrival.host.as_ref().map_or(HeaderValue::from_static(""), |host| host.authority.clone());
+        if websocket {
+            websocket::announce(&mut headers);
+        }
         Forward { method, target, headers, host }
     }
 

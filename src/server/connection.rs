@@ -7,18 +7,23 @@ use super::{
 };
 use crate::{
     config::server,
-    gateway::{Gateway, body::Body},
+    gateway::{Gateway, body::Body, tunnel::Tunnel},
     http::peer::Peer,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Request, header::CONNECTION};
 use http_body::{Frame, SizeHint};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::service_fn,
+    upgrade::{OnUpgrade, Upgraded},
+};
 use hyper_util::rt::TokioIo;
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -35,6 +40,9 @@ struct Served {
     body: Body,
     _busy: Busy,
 }
+
+/// A WebSocket that begins where the connection's HTTP ends.
+type Begun = Mutex<Option<(OnUpgrade, Tunnel)>>;
 
 /// Serves a connection until it closes, falls silent beyond its limits, or has answered while draining.
 pub async fn serve<S>(
@@ -55,14 +63,19 @@ pub async fn serve<S>(
     };
     let worker = peer.worker;
     let stream = Timed::new(stream, silence, activity.clone(), closing.clone());
-    let shared = Arc::new((gateway, peer, closing));
-    let service = service_fn(move |request: Request<Incoming>| {
+    let begun = Arc::new(Begun::default());
+    let shared = Arc::new((gateway, peer, closing.clone(), begun.clone()));
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let (shared, busy) = (shared.clone(), activity.begin());
         // Boxed, so that an idle connection does not hold room for a request.
         Box::pin(async move {
-            let (gateway, peer, closing) = &*shared;
+            let (gateway, peer, closing, begun) = &*shared;
+            let upgrade = request.extensions_mut().remove::<OnUpgrade>();
             let mut response = gateway.handle(request, peer).await;
-            if closing.has_begun() {
+            if let Some(tunnel) = response.body_mut().take_tunnel() {
+                let mut begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
+                *begun = upgrade.map(|upgrade| (upgrade, tunnel));
+            } else if closing.has_begun() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response.map(|body| Served { body, _busy: busy }))
@@ -74,11 +87,28 @@ pub async fn serve<S>(
     builder
         .max_headers(limits.headers.saturating_mul(2).max(HEADERS_MIN))
         .max_buf_size(head_bytes.saturating_mul(2).max(BUFFER_BYTES_MIN));
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).with_upgrades().await {
         if error.is_parse() || error.is_parse_too_large() {
             meter.heads_refused.add(worker);
         }
         tracing::debug!(%error, "a client connection ended early");
+    }
+    let begun = begun.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((upgrade, tunnel)) = begun
+        && let Ok(client) = upgrade.await
+    {
+        Box::pin(go_on::<S>(client, tunnel, closing)).await;
+    }
+}
+
+/// Passes on what a WebSocket says, without the limits of HTTP: it has its own.
+async fn go_on<S>(client: Upgraded, tunnel: Tunnel, closing: Closing)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match client.downcast::<TokioIo<Timed<S>>>() {
+        Ok(parts) => tunnel.pass(parts.io.into_inner().into_inner(), &parts.read_buf, closing.begins()).await,
+        Err(client) => tunnel.pass(TokioIo::new(client), &[], closing.begins()).await,
     }
 }
 

@@ -114,6 +114,11 @@ impl<S> Timed<S> {
         Self { stream, limits, activity, alarm, closing, closes, drained: None, waker: None, stalled: None }
     }
 
+    /// The connection without its limits.
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
+
     /// Whether the connection's time is up; arranges to be asked again when it may be.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut over = self.over_at();

@@ -64,8 +64,11 @@ pub struct Entry<'a> {
     pub upstream_ms: Option<f64>,
     /// Whole exchange, in milliseconds.
     pub ms: f64,
-    /// Bytes of the response's body.
+    /// Bytes of the response's body, or of a WebSocket to the client.
     pub bytes: u64,
+    /// Bytes of a WebSocket from the client.
+    #[serde(skip_serializing_if = "is_none")]
+    pub received: u64,
     /// Cookies of the session's name that the upstream tried to set, and may not.
     #[serde(skip_serializing_if = "is_zero")]
     pub cookies_removed: usize,
@@ -94,6 +97,10 @@ impl AccessLog {
 
 fn is_zero(count: &usize) -> bool {
     *count == 0
+}
+
+fn is_none(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 /// A duration as milliseconds, to the microsecond.

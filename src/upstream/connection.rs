@@ -58,7 +58,7 @@ impl Connection {
         let (sender, driver) = builder.handshake(TokioIo::new(io)).await.map_err(io::Error::other)?;
         tasks::background(async move {
             // What goes wrong on it is also told to whoever waits for its answer.
-            let _ = driver.await;
+            let _ = driver.with_upgrades().await;
         });
         Ok(Self { sender, keepalive: None })
     }

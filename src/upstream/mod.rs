@@ -8,6 +8,7 @@ mod pool;
 mod send;
 mod streaming;
 mod tls;
+mod tunnel;
 
 use crate::{
     config::{self, diagnostic::Diagnostics},
@@ -20,6 +21,7 @@ pub use meter::Meter;
 pub use send::Target;
 use std::sync::Arc;
 pub use streaming::{StreamFault, Streaming};
+pub use tunnel::{Passed, Tunnel, TunnelEnd};
 
 /// All upstreams, in the configuration's order.
 #[derive(Debug)]

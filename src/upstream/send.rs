@@ -6,20 +6,21 @@ use super::{
     failure::Failure,
     meter::Meter,
     streaming::{Lease, Streaming},
+    tunnel::Tunnel,
 };
 use crate::{
     clock,
     config::upstreams::{Host, Upstream},
     http::{
         body::{Progress, RequestBody},
-        hop_by_hop,
+        hop_by_hop, websocket,
     },
     identity::Forward,
     tasks::Worker,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING, UPGRADE},
 };
 use http_body::Body;
 use hyper::body::Incoming;
@@ -45,6 +46,15 @@ struct Inner {
 }
 
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// What stays the same whichever endpoint is asked.
+struct Asked {
+    worker: Worker,
+    /// The request's body, where it has one.
+    progress: Option<Progress>,
+    /// A WebSocket is asked for.
+    websocket: bool,
+}
 
 /// Why one endpoint gave no answer.
 enum Miss {
@@ -104,15 +114,18 @@ impl Target {
     ) -> Result<Response<Streaming>, Failure> {
         let progress = body.progress().cloned();
         let (mut request, client_host) = assemble(forward, body);
+        // Nothing but a WebSocket is forwarded with this field.
+        let websocket = request.headers().contains_key(UPGRADE);
+        let asked = Asked { worker, progress, websocket };
         let mut failure = Failure::Overloaded;
         for endpoint in self.in_turn() {
             let Some(place) = endpoint.admit() else { continue };
             let host = self.host(endpoint, &client_host);
             request.headers_mut().insert(HOST, host);
-            match self.exchange(place, request, progress.clone(), worker).await {
+            match self.exchange(place, request, &asked).await {
                 Ok(response) => return Ok(response),
                 Err(Miss::Spent(failure)) => {
-                    let fault = progress.as_ref().and_then(Progress::fault);
+                    let fault = asked.progress.as_ref().and_then(Progress::fault);
                     return Err(fault.map_or(failure, Failure::Body));
                 }
                 Err(Miss::Unsent(unsent, cause)) => (request, failure) = (*unsent, cause),
@@ -146,18 +159,15 @@ impl Target {
         &self,
         place: Place,
         mut request: Request<RequestBody>,
-        progress: Option<Progress>,
-        worker: Worker,
+        asked: &Asked,
     ) -> Result<Response<Streaming>, Miss> {
-        while let Some(mut kept) = place.endpoint().pool(worker).take() {
+        while let Some(mut kept) = place.endpoint().pool(asked.worker).take() {
             if !kept.is_ready().await {
                 continue;
             }
             let copy = replayable(&request);
-            match self.answer(&mut kept, request, progress.as_ref()).await {
-                Ok(response) => {
-                    return self.accept(response, Lease { connection: kept, place, worker, sent: progress });
-                }
+            match self.answer(&mut kept, request, asked).await {
+                Ok(response) => return self.accept(response, asked, kept, place),
                 Err(Miss::Unsent(unsent, _)) => request = *unsent,
                 Err(Miss::Spent(failure)) => match (copy, failure) {
                     // It closed upon our request, as an unused connection may at any time.
@@ -174,18 +184,18 @@ impl Target {
             Ok(connection) => connection,
             Err(failure) => return Err(Miss::Unsent(Box::new(request), failure)),
         };
-        let response = self.answer(&mut fresh, request, progress.as_ref()).await?;
-        self.accept(response, Lease { connection: fresh, place, worker, sent: progress })
+        let response = self.answer(&mut fresh, request, asked).await?;
+        self.accept(response, asked, fresh, place)
     }
 
     async fn answer(
         &self,
         connection: &mut Connection,
         request: Request<RequestBody>,
-        progress: Option<&Progress>,
+        asked: &Asked,
     ) -> Result<Response<Incoming>, Miss> {
         let answer = connection.send(request);
-        match within(self.0.section.response_timeout, progress, answer).await {
+        match within(self.0.section.response_timeout, asked.progress.as_ref(), answer).await {
             Some(Ok(response)) => Ok(response),
             Some(Err(mut error)) => Err(match error.take_message() {
                 Some(unsent) => Miss::Unsent(Box::new(unsent), error.into_error().into()),
@@ -196,8 +206,23 @@ impl Target {
     }
 
     /// Makes an answer safe to forward: its framing is ours to choose.
-    fn accept(&self, response: Response<Incoming>, mut lease: Lease) -> Result<Response<Streaming>, Miss> {
+    fn accept(
+        &self,
+        mut response: Response<Incoming>,
+        asked: &Asked,
+        connection: Connection,
+        place: Place,
+    ) -> Result<Response<Streaming>, Miss> {
+        let mut lease = Lease { connection, place, worker: asked.worker, sent: asked.progress.clone() };
+        let agrees = response.status() == StatusCode::SWITCHING_PROTOCOLS && websocket::is_named(response.headers());
+        let upgrade = (asked.websocket && agrees).then(|| hyper::upgrade::on(&mut response));
         let (mut head, incoming) = response.into_parts();
+        if let Some(upgrade) = upgrade {
+            hop_by_hop::strip(&mut head.headers);
+            websocket::announce(&mut head.headers);
+            let tunnel = Tunnel::new(upgrade, lease, self.0.section.tunnel_idle, self.0.meter.websocket());
+            return Ok(Response::from_parts(head, Streaming::before(tunnel, incoming)));
+        }
         if head.status.is_informational() {
             let text = format!("it answered {} without having been asked to", head.status);
             return Err(Miss::Spent(Failure::Invalid(text)));
@@ -213,8 +238,9 @@ impl Target {
             head.headers.remove(CONTENT_LENGTH);
         }
         hop_by_hop::strip(&mut head.headers);
-        let idle_timeout = (!may_be_silent(&head.headers)).then_some(self.0.section.idle_timeout);
-        Ok(Response::from_parts(head, Streaming::new(incoming, lease, idle_timeout)))
+        let Upstream { idle_timeout, tunnel_idle, .. } = self.0.section;
+        let silence = if may_be_silent(&head.headers) { tunnel_idle } else { idle_timeout };
+        Ok(Response::from_parts(head, Streaming::new(incoming, lease, silence)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! An upstream's body on its way to the client; at its clean end the connection goes back to the pool.
 
-use super::{connection::Connection, endpoint::Place};
+use super::{connection::Connection, endpoint::Place, tunnel::Tunnel};
 use crate::{http::body::Progress, tasks::Worker};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -18,9 +18,10 @@ use tokio::time::Sleep;
 pub struct Streaming {
     incoming: Incoming,
     lease: Option<Lease>,
-    /// The longest silence between two reads; `None` for streams that may be silent.
-    idle_timeout: Option<Duration>,
+    /// The longest silence between two reads.
+    idle_timeout: Duration,
     silence: Option<Pin<Box<Sleep>>>,
+    tunnel: Option<Box<Tunnel>>,
 }
 
 /// The connection that a body comes from.
@@ -63,12 +64,22 @@ impl Lease {
 }
 
 impl Streaming {
-    pub(super) fn new(incoming: Incoming, lease: Lease, idle_timeout: Option<Duration>) -> Self {
-        let mut body = Self { incoming, lease: Some(lease), idle_timeout, silence: None };
+    pub(super) fn new(incoming: Incoming, lease: Lease, idle_timeout: Duration) -> Self {
+        let mut body = Self { incoming, lease: Some(lease), idle_timeout, silence: None, tunnel: None };
         if body.incoming.is_end_stream() {
             body.end();
         }
         body
+    }
+
+    /// The empty body of an answer after which the connection is a WebSocket's.
+    pub(super) fn before(tunnel: Tunnel, incoming: Incoming) -> Self {
+        Self { incoming, lease: None, idle_timeout: Duration::ZERO, silence: None, tunnel: Some(Box::new(tunnel)) }
+    }
+
+    /// The WebSocket that the upstream has agreed to, if this is the body of such an answer.
+    pub fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+        self.tunnel.take()
     }
 
     fn end(&mut self) {
@@ -78,7 +89,7 @@ impl Streaming {
     }
 
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
-        let Some(idle_timeout) = self.idle_timeout else { return Poll::Pending };
+        let idle_timeout = self.idle_timeout;
         let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle_timeout)));
         silence.as_mut().poll(cx).map(|()| {
             self.lease = None;

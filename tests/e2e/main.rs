@@ -25,3 +25,4 @@ mod sessions_express;
 mod store_outage;
 mod upstreams;
 mod upstreams_https;
+mod websockets;

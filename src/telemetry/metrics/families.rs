@@ -42,6 +42,7 @@ families! {
         "From sending a request to the head of the upstream's answer.";
     UPSTREAM_ERRORS = Tally "onedoor_upstream_errors_total" ["upstream", "reason"]
         "Requests that an upstream gave no answer to, or none that can be trusted.";
+    WEBSOCKETS = Gauge "onedoor_websockets" ["upstream"] "WebSockets that are open.";
     COOKIES_REMOVED = Counter "onedoor_set_cookies_removed_total" ["upstream"]
         "`Set-Cookie` lines of a session's name that the upstream may not set.";
     LOG_DROPPED = Counter "onedoor_log_lines_dropped_total" []

@@ -1,0 +1,226 @@
+//! WebSockets over HTTP/1.1 (RFC 6455): which messages ask for one and agree to it, and where its frames end.
+
+use super::Head;
+use http::{HeaderMap, HeaderValue, Method, Version, header};
+
+const PROTOCOL: &[u8] = b"websocket";
+
+/// A Close frame with 1001, "going away", as servers send it.
+const GOING_AWAY: [u8; 4] = [CLOSE_AND_FINAL, 2, 0x03, 0xe9];
+const CLOSE_AND_FINAL: u8 = 0x88;
+const CLOSE: u8 = 0x8;
+const MASKED: u8 = 0x80;
+
+/// The longest header that says how long a frame is: two bytes and a length of eight.
+const HEADER_BYTES_MAX: usize = 10;
+
+/// Whether a request asks for a WebSocket and for nothing else. Upgrades to other protocols are not for a gateway to
+/// pass on: nobody behind them would still be asked who is calling.
+pub fn is_asked_for(head: &Head) -> bool {
+    head.headers.contains_key(header::UPGRADE)
+        && head.method == Method::GET
+        && head.version == Version::HTTP_11
+        && is_named(&head.headers)
+        && names_upgrade(&head.headers)
+        && !head.headers.contains_key(header::TRANSFER_ENCODING)
+        && head.headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0")
+}
+
+/// Whether `Upgrade` names this protocol and no other.
+pub fn is_named(headers: &HeaderMap) -> bool {
+    let mut named = headers.get_all(header::UPGRADE).iter();
+    named.next().is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(PROTOCOL)) && named.next().is_none()
+}
+
+fn names_upgrade(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let mut options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+}
+
+/// Says on the next connection what `Upgrade` and `Connection` said on the one before.
+pub fn announce(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// Who is told that the gateway leaves: clients mask what they send, servers do not (RFC 6455 section 5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// The gateway speaks as the server.
+    Client,
+    /// The gateway speaks as the client.
+    Server,
+}
+
+impl Peer {
+    /// A Close frame with 1001, "going away".
+    pub fn going_away(self) -> Vec<u8> {
+        let [first, length, status @ ..] = GOING_AWAY;
+        if self == Self::Client {
+            return GOING_AWAY.to_vec();
+        }
+        let mut mask = [0; 4];
+        // Without randomness the mask hides nothing, and there is nothing to hide.
+        let _ = getrandom::fill(&mut mask);
+        let masked = status.iter().zip(mask).map(|(byte, mask)| byte ^ mask);
+        [first, MASKED | length].into_iter().chain(mask).chain(masked).collect()
+    }
+}
+
+/// The frames of one direction, as far as they have passed.
+#[derive(Debug, Default)]
+pub struct Frames {
+    header: [u8; HEADER_BYTES_MAX],
+    /// How much of the open frame's header is known; 0 between two frames.
+    known: usize,
+    /// How much of the open frame is still to come behind its header.
+    left: u64,
+    closed: bool,
+}
+
+impl Frames {
+    /// Whether all frames that began have passed whole.
+    pub fn is_between(&self) -> bool {
+        self.known == 0
+    }
+
+    /// Whether a Close frame has passed.
+    pub fn said_close(&self) -> bool {
+        self.closed
+    }
+
+    /// Passes over these bytes.
+    pub fn pass(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            bytes = &bytes[self.pass_frame(bytes)..];
+        }
+    }
+
+    /// Passes over these bytes up to the end of the frame that is open, or that begins with them; returns how many
+    /// those are.
+    pub fn pass_frame(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            if self.left > 0 {
+                let here = bytes.len() - at;
+                let passed = usize::try_from(self.left).map_or(here, |left| left.min(here));
+                self.left -= passed as u64;
+                at += passed;
+            } else {
+                self.header[self.known] = *byte;
+                self.known += 1;
+                at += 1;
+                let Some(left) = self.announced() else { continue };
+                self.left = left;
+            }
+            if self.left == 0 {
+                self.closed |= self.header[0] & 0xf == CLOSE;
+                self.known = 0;
+                break;
+            }
+        }
+        at
+    }
+
+    /// How much follows the header: mask and payload. `None` until it is known.
+    fn announced(&self) -> Option<u64> {
+        let second = *self.header[..self.known].get(1)?;
+        let mask = if second & MASKED == 0 { 0 } else { 4 };
+        let extended = match second & !MASKED {
+            126 => 2..4,
+            127 => 2..10,
+            short => return Some(u64::from(short) + mask),
+        };
+        let digits = self.header[..self.known].get(extended)?;
+        let length = digits.iter().fold(0, |length, digit| length << 8 | u64::from(*digit));
+        Some(length.saturating_add(mask))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn asks(lines: &[(&str, &str)]) -> bool {
+        let mut request = http::Request::get("/");
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        is_asked_for(&request.body(()).expect("the test's request is valid").into_parts().0)
+    }
+
+    #[test]
+    fn only_a_websocket_is_an_upgrade() {
+        assert!(asks(&[("connection", "keep-alive, UPGRADE"), ("upgrade", "WebSocket")]));
+        let connection = ("connection", "upgrade");
+        for lines in [
+            &[connection, ("upgrade", "h2c")][..],
+            &[connection, ("upgrade", "websocket, h2c")],
+            &[connection, ("upgrade", "websocket"), ("upgrade", "h2c")],
+            &[connection, ("upgrade", "websocket/13")],
+            &[connection],
+            &[("upgrade", "websocket")],
+            &[("connection", "close"), ("upgrade", "websocket")],
+            &[connection, ("upgrade", "websocket"), ("content-length", "1")],
+            &[connection, ("upgrade", "websocket"), ("transfer-encoding", "chunked")],
+        ] {
+            assert!(!asks(lines), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn going_away_reads_back_with_and_without_mask() {
+        for peer in [Peer::Client, Peer::Server] {
+            let frame = peer.going_away();
+            let mut frames = Frames::default();
+            assert_eq!(frames.pass_frame(&frame), frame.len());
+            assert!(frames.is_between() && frames.said_close());
+            assert_eq!(frame[1] & MASKED != 0, peer == Peer::Server);
+        }
+    }
+
+    fn frame(opcode: u8, masked: bool, length: usize) -> Vec<u8> {
+        let mask = if masked { MASKED } else { 0 };
+        let mut frame = vec![0x80 | opcode];
+        match length {
+            0..126 => frame.push(mask | length as u8),
+            126..65_536 => {
+                frame.push(mask | 126);
+                frame.extend((length as u16).to_be_bytes());
+            }
+            _ => {
+                frame.push(mask | 127);
+                frame.extend((length as u64).to_be_bytes());
+            }
+        }
+        frame.extend(std::iter::repeat_n(0x88, length + if masked { 4 } else { 0 }));
+        frame
+    }
+
+    proptest! {
+        #[test]
+        fn frames_end_where_they_end_however_they_are_cut(
+            frames in proptest::collection::vec((0_u8..8, any::<bool>(), prop_oneof![0_usize..300, 65_530_usize..65_550]), 1..6),
+            cuts in proptest::collection::vec(1_usize..40_000, 1..8),
+        ) {
+            let written: Vec<Vec<u8>> = frames.iter().map(|(opcode, masked, length)| frame(*opcode, *masked, *length)).collect();
+            let bytes = written.concat();
+            let ends: Vec<usize> = written.iter().scan(0, |end, frame| { *end += frame.len(); Some(*end) }).collect();
+            let (mut read, mut at, mut found) = (Frames::default(), 0, Vec::new());
+            let mut cuts = cuts.iter().cycle();
+            while at < bytes.len() {
+                let until = bytes.len().min(at + cuts.next().expect("cycles"));
+                while at < until {
+                    at += read.pass_frame(&bytes[at..until]);
+                    if read.is_between() {
+                        found.push(at);
+                    }
+                }
+            }
+            prop_assert_eq!(found, ends);
+            prop_assert!(!read.said_close());
+        }
+    }
+}

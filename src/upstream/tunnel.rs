@@ -1,0 +1,293 @@
+//! A WebSocket between a client and an upstream: bytes pass as they are, and the gateway itself says nothing but goodbye.
+
+use super::{meter::Open, streaming::Lease};
+use crate::{
+    clock,
+    http::websocket::{Frames, Peer},
+};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use std::{
+    future::{Future, poll_fn},
+    io,
+    mem::MaybeUninit,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The most that is read at once. It is read to the stack and kept only while the other side does not take it, so that
+/// a silent tunnel holds no buffer.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// How long a side may be silent when the other has closed: a WebSocket has no use for half a connection.
+const HALF_OPEN: Duration = Duration::from_secs(30);
+
+/// How long both sides may take to answer a Close frame.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// An upstream's side of a WebSocket that it has agreed to. It is one of the endpoint's requests as long as it lasts.
+#[derive(Debug)]
+pub struct Tunnel {
+    upgrade: OnUpgrade,
+    lease: Lease,
+    idle: Duration,
+    open: Open,
+}
+
+/// Bytes that have just passed.
+#[derive(Debug, Clone, Copy)]
+pub struct Passed {
+    /// From the upstream to the client.
+    pub to_client: u64,
+    /// From the client to the upstream.
+    pub to_upstream: u64,
+}
+
+/// Why a tunnel is over.
+#[derive(Debug)]
+pub enum TunnelEnd {
+    /// Both sides have closed it.
+    Closed,
+    /// Nothing passed for as long as `tunnel_idle` allows.
+    Idle,
+    /// The gateway leaves.
+    Leaving,
+    /// One side broke off.
+    Broken(io::Error),
+}
+
+impl std::fmt::Display for TunnelEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Closed => f.write_str("both sides have closed it"),
+            Self::Idle => f.write_str("nothing passed within tunnel_idle"),
+            Self::Leaving => f.write_str("the gateway leaves"),
+            Self::Broken(error) => write!(f, "one side broke off: {error}"),
+        }
+    }
+}
+
+impl Tunnel {
+    pub(super) fn new(upgrade: OnUpgrade, lease: Lease, idle: Duration, open: Open) -> Self {
+        Self { upgrade, lease, idle, open }
+    }
+
+    /// Passes bytes until both sides have closed; `early` is what the client sent before it was told that it may.
+    /// Once `closing` is ready, both sides are sent a Close frame, each behind the frame that is open.
+    pub async fn pass(
+        self,
+        client: impl AsyncRead + AsyncWrite + Unpin,
+        early: &[u8],
+        closing: impl Future<Output = ()>,
+        mut tell: impl FnMut(Passed),
+    ) -> TunnelEnd {
+        let upstream = match self.upgrade.await {
+            Ok(upgraded) => TokioIo::new(upgraded),
+            Err(error) => return TunnelEnd::Broken(io::Error::other(error)),
+        };
+        let mut ends = Ends { client, upstream, up: Way::new(Peer::Server), down: Way::new(Peer::Client) };
+        ends.up.take(early);
+        let (mut closing, mut alarm) = (pin!(closing), pin!(tokio::time::sleep(self.idle)));
+        let (mut moved, mut leaving, mut parted) = (clock::now(), None, false);
+        let mut idle = self.idle;
+        let end = poll_fn(|cx| {
+            if leaving.is_none() && closing.as_mut().poll(cx).is_ready() {
+                leaving = Some(TunnelEnd::Leaving);
+            }
+            loop {
+                let (passed, over) = ends.poll(leaving.is_some(), cx);
+                if passed.to_client + passed.to_upstream > 0 {
+                    moved = clock::now();
+                    tell(passed);
+                }
+                match over {
+                    Poll::Ready(Ok(())) => return Poll::Ready(leaving.take().unwrap_or(TunnelEnd::Closed)),
+                    Poll::Ready(Err(error)) => return Poll::Ready(TunnelEnd::Broken(error)),
+                    Poll::Pending => {}
+                }
+                if leaving.is_some() && !parted {
+                    // A frame that is open may take as long as the drain does.
+                    if !ends.up.has_left || !ends.down.has_left {
+                        return Poll::Pending;
+                    }
+                    alarm.as_mut().reset((clock::now() + FAREWELL).into());
+                    parted = true;
+                }
+                if leaving.is_none() && idle > HALF_OPEN && (ends.up.shut || ends.down.shut) {
+                    idle = HALF_OPEN;
+                    alarm.as_mut().reset((moved + idle).into());
+                }
+                ready!(alarm.as_mut().poll(cx));
+                let since = clock::now() - moved;
+                match leaving.take() {
+                    Some(end) => return Poll::Ready(end),
+                    None if since < idle => alarm.as_mut().reset((moved + idle).into()),
+                    None => {
+                        (leaving, parted) = (Some(TunnelEnd::Idle), true);
+                        alarm.as_mut().reset((clock::now() + FAREWELL).into());
+                    }
+                }
+            }
+        })
+        .await;
+        drop((self.lease, self.open));
+        end
+    }
+}
+
+/// Both ends and both ways between them.
+struct Ends<C, U> {
+    client: C,
+    upstream: U,
+    up: Way,
+    down: Way,
+}
+
+impl<C, U> Ends<C, U>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Passes what can pass now; ready when both ways are over, or one end broke.
+    fn poll(&mut self, leaving: bool, cx: &mut Context<'_>) -> (Passed, Poll<io::Result<()>>) {
+        let before = (self.up.passed, self.down.passed);
+        let up = self.up.poll(&mut self.client, &mut self.upstream, leaving, cx);
+        let down = self.down.poll(&mut self.upstream, &mut self.client, leaving, cx);
+        let passed = Passed { to_client: self.down.passed - before.1, to_upstream: self.up.passed - before.0 };
+        let over = match (up, down) {
+            (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
+        };
+        (passed, over)
+    }
+}
+
+/// One way through a tunnel.
+#[derive(Debug)]
+struct Way {
+    /// Whom it leads to.
+    to: Peer,
+    frames: Frames,
+    /// What was read and not yet taken.
+    rest: Vec<u8>,
+    flushed: bool,
+    /// Nothing more is passed on but `rest`: the gateway has said goodbye.
+    has_left: bool,
+    /// Nothing more comes.
+    ended: bool,
+    shut: bool,
+    passed: u64,
+}
+
+impl Way {
+    fn new(to: Peer) -> Self {
+        Self {
+            to,
+            frames: Frames::default(),
+            rest: Vec::new(),
+            flushed: true,
+            has_left: false,
+            ended: false,
+            shut: false,
+            passed: 0,
+        }
+    }
+
+    fn poll<R, W>(&mut self, from: &mut R, to: &mut W, leaving: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let (mut from, mut to) = (Pin::new(from), Pin::new(to));
+        while !self.shut {
+            while !self.rest.is_empty() {
+                let taken = ready!(to.as_mut().poll_write(cx, &self.rest))?;
+                self.wrote(taken)?;
+                self.rest.drain(..taken);
+                if self.rest.is_empty() {
+                    self.rest = Vec::new();
+                }
+            }
+            if leaving && !self.has_left && self.frames.is_between() {
+                self.leave();
+                continue;
+            }
+            let mut piece = [const { MaybeUninit::uninit() }; PIECE_BYTES];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            if !self.ended {
+                match from.as_mut().poll_read(cx, &mut piece) {
+                    Poll::Pending => {
+                        ready!(self.flush(to.as_mut(), cx))?;
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(read) => read?,
+                }
+            }
+            let piece = piece.filled();
+            if piece.is_empty() {
+                self.ended = true;
+                ready!(self.flush(to.as_mut(), cx))?;
+                ready!(to.as_mut().poll_shutdown(cx))?;
+                self.shut = true;
+            } else if leaving {
+                self.take_last(piece);
+            } else if let Poll::Ready(taken) = to.as_mut().poll_write(cx, piece) {
+                let taken = taken?;
+                self.wrote(taken)?;
+                self.frames.pass(&piece[..taken]);
+                self.take(&piece[taken..]);
+            } else {
+                self.take(piece);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Keeps what the other side has not taken yet.
+    fn take(&mut self, piece: &[u8]) {
+        self.frames.pass(piece);
+        self.rest.extend_from_slice(piece);
+    }
+
+    /// Keeps what belongs to the frame that is open; what follows it is only looked at for an answer to the goodbye.
+    fn take_last(&mut self, mut piece: &[u8]) {
+        if !self.has_left {
+            let (open, later) = piece.split_at(self.frames.pass_frame(piece));
+            self.rest.extend_from_slice(open);
+            piece = later;
+            if self.frames.is_between() {
+                self.leave();
+            }
+        }
+        self.frames.pass(piece);
+        self.ended |= self.has_left && self.frames.said_close();
+    }
+
+    fn leave(&mut self) {
+        self.has_left = true;
+        self.ended |= self.frames.said_close();
+        if !self.frames.said_close() {
+            self.rest.extend(self.to.going_away());
+        }
+    }
+
+    fn wrote(&mut self, taken: usize) -> io::Result<()> {
+        self.flushed = false;
+        self.passed += taken as u64;
+        if taken == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(()) }
+    }
+
+    fn flush(&mut self, to: Pin<&mut impl AsyncWrite>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.flushed {
+            ready!(to.poll_flush(cx))?;
+            self.flushed = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
