@@ -63,7 +63,7 @@
 //! use onedoor::access::Grant;
 //!
 //! fn forge() -> Grant {
-//!     Grant { session: None, presented: None, edits: Vec::new(), would_refuse: None }
+//!     Grant { session: None, presented: None, edits: Vec::new(), withholds_cookies: false, would_refuse: None }
 //! }
 //! ```
 //!

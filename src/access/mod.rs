@@ -2,9 +2,15 @@
 
 use crate::{
     caller::Caller,
-    config::rules::{Requirement, Rule},
+    config::rules::{CrossSite, Requirement, Rule},
+    http::{Head, arrival::Arrival, origin, site::Site},
     session::{Absence, CookieEdit, Session, Verdict, id::SessionId, store::Outage},
 };
+use http::{
+    HeaderName, Method,
+    header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, UPGRADE},
+};
+use ipnet::IpNet;
 
 /// A rule's demands on the caller.
 #[derive(Debug)]
@@ -12,6 +18,17 @@ pub struct Access {
     requirement: Requirement,
     roles: Vec<String>,
     enforce: bool,
+    allow: Vec<IpNet>,
+    cross_site: CrossSite,
+    passes_preflight: bool,
+}
+
+/// What is known of a request before anybody asks who is calling: made by [`Access::admit`] alone.
+#[derive(Debug)]
+pub struct Entry {
+    is_preflight: bool,
+    is_foreign: bool,
+    would_refuse: Option<Denial>,
 }
 
 /// The proof that a caller may: made by [`Access::decide`] alone.
@@ -20,6 +37,7 @@ pub struct Grant {
     session: Option<Box<Session>>,
     presented: Option<SessionId>,
     edits: Vec<CookieEdit>,
+    withholds_cookies: bool,
     would_refuse: Option<Denial>,
 }
 
@@ -30,6 +48,10 @@ pub enum Denial {
     SessionRequired(Absence),
     /// The session's user has none of the roles.
     Forbidden,
+    /// The client's address is in none of the rule's networks.
+    Address,
+    /// Another site started the request.
+    CrossSite,
     /// The store could not be asked.
     StoreUnavailable(Outage),
 }
@@ -37,7 +59,14 @@ pub enum Denial {
 impl Access {
     /// Takes a rule's own slice.
     pub fn compile(rule: &Rule) -> Self {
-        Self { requirement: rule.session, roles: rule.roles.clone(), enforce: rule.enforce }
+        Self {
+            requirement: rule.session,
+            roles: rule.roles.clone(),
+            enforce: rule.enforce,
+            allow: rule.allow.clone(),
+            cross_site: rule.cross_site.clone(),
+            passes_preflight: rule.passes_preflight,
+        }
     }
 
     /// What the rule asks of a session.
@@ -45,16 +74,69 @@ impl Access {
         self.requirement
     }
 
-    /// Decides. With `enforce = false` a denial is only noted in the grant.
-    pub fn decide(&self, caller: Caller) -> Result<Grant, Denial> {
-        let Caller { verdict, presented, edits } = caller;
-        let (session, denial) = self.judge(verdict);
-        match denial {
-            Some(denial) if self.enforce => Err(denial),
-            // A report-only pass leaves the Cookie header as it came.
-            Some(denial) => Ok(Grant { session, presented, edits: Vec::new(), would_refuse: Some(denial) }),
-            None => Ok(Grant { session, presented, edits, would_refuse: None }),
+    /// Whether it refuses what other sites start although nobody needs to be logged in.
+    pub fn guards_strangers(&self) -> bool {
+        self.enforce && self.requirement != Requirement::Required && matches!(self.cross_site, CrossSite::Refuse(_))
+    }
+
+    /// Judges what needs no look-up: the client's address, and who started the request. `overlooked` are the rules
+    /// that an upstream may take the path for.
+    ///
+    /// # Errors
+    /// The address is not allowed.
+    pub fn admit<'a>(
+        &self,
+        head: &Head,
+        arrival: &Arrival,
+        site: &Site,
+        overlooked: impl IntoIterator<Item = &'a Self>,
+    ) -> Result<Entry, Denial> {
+        let is_allowed = self.allow.is_empty()
+            || arrival.client.is_some_and(|client| self.allow.iter().any(|network| network.contains(&client)));
+        if !is_allowed && self.enforce {
+            return Err(Denial::Address);
         }
+        let is_foreign = is_guarded(head)
+            && (self.is_foreign(head, arrival, site)
+                || overlooked.into_iter().any(|access| access.is_foreign(head, arrival, site)));
+        let is_preflight = self.passes_preflight && is_preflight(head);
+        Ok(Entry { is_preflight, is_foreign, would_refuse: (!is_allowed).then_some(Denial::Address) })
+    }
+
+    fn is_foreign(&self, head: &Head, arrival: &Arrival, site: &Site) -> bool {
+        match (&self.cross_site, &arrival.host) {
+            (CrossSite::Allow, _) => false,
+            (CrossSite::Refuse(listed), Ok(host)) => origin::is_foreign(&head.headers, host, site.public_url(), listed),
+            (CrossSite::Refuse(_), Err(_)) => true,
+        }
+    }
+
+    /// Decides. With `enforce = false` a denial is only noted in the grant.
+    ///
+    /// # Errors
+    /// The caller may not.
+    pub fn decide(&self, entry: Entry, caller: Caller) -> Result<Grant, Denial> {
+        let Caller { verdict, presented, edits } = caller;
+        if entry.is_preflight {
+            return Ok(Grant {
+                session: None,
+                presented: None,
+                edits: Vec::new(),
+                withholds_cookies: true,
+                would_refuse: entry.would_refuse,
+            });
+        }
+        let (session, denial) = self.judge(verdict);
+        let denial = denial.or(entry.is_foreign.then_some(Denial::CrossSite));
+        if let Some(denial) = denial {
+            if self.enforce {
+                return Err(denial);
+            }
+            // A report-only pass leaves the Cookie header as it came.
+            let would_refuse = entry.would_refuse.or(Some(denial));
+            return Ok(Grant { session, presented, edits: Vec::new(), withholds_cookies: false, would_refuse });
+        }
+        Ok(Grant { session, presented, edits, withholds_cookies: false, would_refuse: entry.would_refuse })
     }
 
     fn judge(&self, verdict: Verdict) -> (Option<Box<Session>>, Option<Denial>) {
@@ -68,6 +150,13 @@ impl Access {
             (Verdict::NotAsked, Requirement::Required) => (None, Some(Denial::SessionRequired(Absence::NoCookie))),
             (Verdict::Absent(_) | Verdict::NotAsked, _) => (None, None),
         }
+    }
+}
+
+impl Entry {
+    /// A browser asks what another site may send: it brings no credentials, and none are looked for.
+    pub fn is_preflight(&self) -> bool {
+        self.is_preflight
     }
 }
 
@@ -87,8 +176,27 @@ impl Grant {
         &self.edits
     }
 
+    /// Whether no cookie at all may be forwarded.
+    pub fn withholds_cookies(&self) -> bool {
+        self.withholds_cookies
+    }
+
     /// What would have been refused, were the rule enforced.
     pub fn would_refuse(&self) -> Option<&Denial> {
         self.would_refuse.as_ref()
     }
 }
+
+/// What another site's page could do harm with: requests that change something, and tunnels.
+fn is_guarded(head: &Head) -> bool {
+    !matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS) || head.headers.contains_key(UPGRADE)
+}
+
+/// The question that a browser asks before it lets another site send a request (Fetch standard, CORS-preflight).
+fn is_preflight(head: &Head) -> bool {
+    let has = |name: &HeaderName| head.headers.contains_key(name);
+    head.method == Method::OPTIONS && has(&ORIGIN) && has(&ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+#[cfg(test)]
+mod tests;

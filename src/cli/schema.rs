@@ -46,6 +46,14 @@ fn of_shape(shape: &Shape) -> Value {
         Shape::OneOrMore(table) => {
             json!({ "anyOf": [of_table(table), { "type": "array", "minItems": 1, "items": of_table(table) }] })
         }
+        Shape::Headers(table) => {
+            let mut schema = of_table(table);
+            schema["additionalProperties"] = json!({ "type": "string" });
+            schema
+        }
+        Shape::FlagOrHeaders => {
+            json!({ "anyOf": [{ "type": "boolean" }, { "type": "object", "additionalProperties": { "type": "string" } }] })
+        }
         Shape::Names => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Shape::Upstreams(table) => {
             json!({ "type": "object", "additionalProperties": { "anyOf": [texts(), of_table(table)] } })
@@ -89,7 +97,7 @@ mod tests {
         for key in table.keys {
             let path = format!("{above}/properties/{}", key.name);
             match key.shape {
-                Shape::Table(below) => found.extend(paths(below, &path)),
+                Shape::Table(below) | Shape::Headers(below) => found.extend(paths(below, &path)),
                 Shape::Tables(below) => found.extend(paths(below, &format!("{path}/items"))),
                 Shape::OneOrMore(below) => found.extend(paths(below, &format!("{path}/anyOf/0"))),
                 Shape::Upstreams(below) => found.extend(paths(below, &format!("{path}/additionalProperties/anyOf/1"))),

@@ -1,6 +1,6 @@
 //! The vocabulary of key tables: one table per section says what may stand in it, for reading, suggestions and schema.
 
-use super::{admin, identity, log, rules, server, session, store, upstreams};
+use super::{admin, identity, log, pages, rules, security_headers, server, session, store, upstreams};
 
 /// The keys of one section.
 #[derive(Debug)]
@@ -73,6 +73,10 @@ pub enum Shape {
     OneOrMore(&'static Table),
     /// A table from names of the user's choosing to texts.
     Names,
+    /// A table of these keys, and of header names to texts.
+    Headers(&'static Table),
+    /// True, false, or a table from header names to texts.
+    FlagOrHeaders,
     /// A table from names of the user's choosing to a text, a list of texts or a table.
     Upstreams(&'static Table),
 }
@@ -152,6 +156,12 @@ pub static ROOT: Table = Table {
             shape: Shape::Tables(&rules::TABLE),
             meaning: "Which request goes where, and who may: the first match wins.",
         },
+        Key {
+            name: "security_headers",
+            shape: Shape::Headers(&security_headers::TABLE),
+            meaning: "Header = value, added where an upstream sent none; \"\" takes one of the built-in ones away.",
+        },
+        Key { name: "pages", shape: Shape::Table(&pages::TABLE), meaning: "HTML files instead of the built-in pages." },
         Key { name: "admin", shape: Shape::Table(&admin::TABLE), meaning: "The listener for probes." },
         Key { name: "log", shape: Shape::Table(&log::TABLE), meaning: "What is logged, and how." },
     ],

@@ -6,8 +6,10 @@ pub mod environment;
 pub mod identity;
 pub mod keys;
 pub mod log;
+pub mod pages;
 pub mod path;
 pub mod rules;
+pub mod security_headers;
 pub mod server;
 pub mod session;
 pub mod store;
@@ -45,10 +47,14 @@ pub struct Config {
     pub upstreams: Vec<upstreams::Upstream>,
     /// `[[rules]]` in the order written.
     pub rules: Vec<rules::Rule>,
+    /// `[security_headers]`
+    pub security_headers: security_headers::SecurityHeaders,
+    /// `[pages]`
+    pub pages: pages::Pages,
     /// `[admin]`
     pub admin: admin::Admin,
     /// `[log]`
     pub log: log::Log,
-    /// Files other than the configuration itself whose change calls for a reload (`secrets_file`).
+    /// Files other than the configuration itself whose change calls for a reload (`secrets_file`, pages).
     pub watched: Vec<std::path::PathBuf>,
 }

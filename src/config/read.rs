@@ -4,11 +4,11 @@ use super::{
     Config, Span, admin,
     diagnostic::{Diagnostics, Source},
     environment::Environment,
-    hidden, identity, keys, log,
+    hidden, identity, keys, log, pages,
     reader::Reader,
     rules,
     section::Section,
-    server,
+    security_headers, server,
     session::{self, Session},
     store, syntax,
     upstreams::{self, Upstream},
@@ -83,11 +83,13 @@ fn read_root<'a>(reader: &'a Reader<'a>, entries: &'a DeTable<'a>) -> Option<Con
     check_writers(reader, sessions.as_deref().unwrap_or_default(), &store, &named);
     check_used(reader, &named, &rules);
 
+    let security_headers = security_headers::read(&root.table("security_headers"));
+    let pages = pages::read(root.table("pages"), &mut watched);
     let admin = admin::read(root.table("admin"), &server);
     let log = log::read(root.table("log"));
     root.finish();
     let (sessions, rules) = (sessions?, rules.into_iter().collect::<Option<_>>()?);
-    Some(Config { server, store, sessions, identity, upstreams, rules, admin, log, watched })
+    Some(Config { server, store, sessions, identity, upstreams, rules, security_headers, pages, admin, log, watched })
 }
 
 /// The sessions; `None` if one of them could not be read.

@@ -6,15 +6,21 @@ use super::{
     keys::{quoted_list, similar},
     reader::Reader,
     section::Section,
-    server::Server,
+    security_headers::{self, SecurityHeaders},
+    server::{Server, parse_network},
     session::{Session, parse_target},
     upstreams::{self, Upstream},
 };
 use http::{HeaderValue, Method, StatusCode};
+use ipnet::IpNet;
 
+mod guard;
 mod keys;
 mod pattern;
+#[cfg(test)]
+pub(crate) mod sample;
 
+pub use guard::CrossSite;
 pub(super) use keys::TABLE;
 pub(crate) use pattern::normalised as spelled;
 
@@ -33,6 +39,16 @@ pub struct Rule {
     pub roles: Vec<String>,
     /// `on_refusal`
     pub on_refusal: OnRefusal,
+    /// `allow`; empty = everybody.
+    pub allow: Vec<IpNet>,
+    /// `cross_site`
+    pub cross_site: CrossSite,
+    /// `preflight = "pass"`
+    pub passes_preflight: bool,
+    /// `body`, or the server's; `None` = unlimited.
+    pub body_bytes: Option<u64>,
+    /// `security_headers`
+    pub security_headers: SecurityHeaders,
     /// `enforce`
     pub enforce: bool,
     /// `strip_prefix`: begins with `/`, does not end with one.
@@ -117,6 +133,11 @@ pub(super) fn read(mut section: Section<'_>, site: &mut Site<'_>) -> Option<Rule
             Some("status") => OnRefusal::Status,
             _ => OnRefusal::Auto,
         },
+        allow: section.parsed_list("allow", parse_network),
+        cross_site: guard::read_cross_site(&mut section, session),
+        passes_preflight: section.choice("preflight") == Some("pass"),
+        body_bytes: guard::read_body(&mut section, site.server),
+        security_headers: security_headers::read_of_rule(&mut section),
         enforce: section.flag("enforce"),
         strip_prefix: section.parsed("strip_prefix", pattern::check_prefix),
         add_prefix: section.parsed("add_prefix", pattern::check_prefix),
@@ -278,10 +299,11 @@ fn check_meaning(section: &Section<'_>, rule: &Rule, forwards: bool) {
     if rule.session != Requirement::Required {
         meaningless("on_refusal", "where no session is required: nobody is sent to login");
     }
-    if rule.session == Requirement::Off {
+    if rule.session == Requirement::Off && rule.allow.is_empty() && rule.cross_site == CrossSite::Allow {
         meaningless("enforce", "with `session = \"off\"`: nothing is refused");
     }
     if !forwards {
+        meaningless("preflight", "without `dest`: nothing is forwarded");
         meaningless("strip_prefix", "without `dest`: nothing is forwarded");
         meaningless("add_prefix", "without `dest`: nothing is forwarded");
     }

@@ -197,7 +197,7 @@ impl<'a> Section<'a> {
     /// The section below this key; an empty one if it is not there.
     pub(super) fn table(&mut self, name: &'static str) -> Section<'a> {
         let table = match self.shape(name) {
-            Some(Shape::Table(table) | Shape::Upstreams(table)) => table,
+            Some(Shape::Table(table) | Shape::Upstreams(table) | Shape::Headers(table)) => table,
             _ => self.table,
         };
         let span = self.span_of(name);

@@ -2,7 +2,6 @@
 
 use super::{
     diagnostic::Fault,
-    keys::{Key, Shape, Table},
     origin::{Origin, parse_host, split_port},
     section::Section,
 };
@@ -14,105 +13,9 @@ use std::{
     time::Duration,
 };
 
-/// The keys of `[server]`.
-pub(super) static TABLE: Table = Table {
-    name: "[server]",
-    keys: &[
-        Key {
-            name: "listen",
-            shape: Shape::Texts(&["127.0.0.1:3000"]),
-            meaning: "Where requests come in: `host:port`, `[v6]:port` or `unix:/path`; one or many.",
-        },
-        Key {
-            name: "public_url",
-            shape: Shape::Text(None),
-            meaning: "The one domain, such as `https://example.com`. Without it the request's own Host and scheme count.",
-        },
-        Key {
-            name: "hosts",
-            shape: Shape::Texts(&[]),
-            meaning: "The Host names that are ours, without ports; others get 421. By default public_url's, else any.",
-        },
-        Key {
-            name: "trusted_proxies",
-            shape: Shape::Texts(&[]),
-            meaning: "Networks, addresses and `unix` whose X-Forwarded-* and Forwarded headers are believed.",
-        },
-        Key {
-            name: "workers",
-            shape: Shape::Count { default: None, from: 1, to: 1024 },
-            meaning: "Threads that serve requests. By default one per core.",
-        },
-        Key {
-            name: "drain",
-            shape: Shape::Duration { default: Some("30s"), zero: true },
-            meaning: "How long accepted requests may take to finish after SIGTERM.",
-        },
-        Key {
-            name: "drain_delay",
-            shape: Shape::Duration { default: Some("0s"), zero: true },
-            meaning: "How long everything is still served after SIGTERM while the probes already fail.",
-        },
-        Key {
-            name: "handover",
-            shape: Shape::Flag(false),
-            meaning: "Listen beside another process on the same address, for a restart side by side.",
-        },
-        Key {
-            name: "method_override",
-            shape: Shape::Flag(false),
-            meaning: "Let X-HTTP-Method-Override and its kin through. Rules must not name methods then.",
-        },
-        Key { name: "limits", shape: Shape::Table(&LIMITS), meaning: "Limits on requests and connections." },
-    ],
-};
+mod keys;
 
-/// The keys of `[server.limits]`.
-static LIMITS: Table = Table {
-    name: "[server.limits]",
-    keys: &[
-        Key {
-            name: "header_bytes",
-            shape: Shape::Size { default: "32KiB", from: 1 << 10, to: 1 << 20 },
-            meaning: "All header lines of a request together.",
-        },
-        Key {
-            name: "headers",
-            shape: Shape::Count { default: Some(100), from: 1, to: 10_000 },
-            meaning: "The number of header lines of a request.",
-        },
-        Key {
-            name: "uri_bytes",
-            shape: Shape::Size { default: "8KiB", from: 64, to: 65_534 },
-            meaning: "The request target.",
-        },
-        Key {
-            name: "body",
-            shape: Shape::Size { default: "0", from: 0, to: u64::MAX },
-            meaning: "The body of a request; \"0\" is unlimited.",
-        },
-        Key {
-            name: "header_timeout",
-            shape: Shape::Duration { default: Some("10s"), zero: false },
-            meaning: "From a request's first byte to the end of its head.",
-        },
-        Key {
-            name: "keepalive",
-            shape: Shape::Duration { default: Some("75s"), zero: false },
-            meaning: "How long a connection may wait for its next request.",
-        },
-        Key {
-            name: "body_timeout",
-            shape: Shape::Duration { default: Some("30s"), zero: false },
-            meaning: "Between two reads of a request's body.",
-        },
-        Key {
-            name: "connections",
-            shape: Shape::Count { default: Some(20_000), from: 1, to: 10_000_000 },
-            meaning: "Connections over all workers.",
-        },
-    ],
-};
+pub(super) use keys::TABLE;
 
 /// `[server]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,6 +26,8 @@ pub struct Server {
     pub public_url: Option<PublicUrl>,
     /// `hosts`, lower case, without ports; empty = any. `public_url`'s host is in it when `hosts` is absent.
     pub hosts: Vec<String>,
+    /// `redirect_hosts`, as `hosts`.
+    pub redirect_hosts: Vec<String>,
     /// `trusted_proxies`: the networks.
     pub trusted_networks: Vec<ipnet::IpNet>,
     /// `trusted_proxies` names `unix`.
@@ -188,10 +93,12 @@ pub(super) fn read(mut section: Section<'_>) -> Server {
     repeated(&section, "listen", &listen);
     let public_url = section.parsed("public_url", parse_public_url);
     let hosts = read_hosts(&mut section, public_url.as_ref());
+    let redirect_hosts = read_redirect_hosts(&mut section, public_url.as_ref(), &hosts);
     let (trusted_networks, trusts_unix) = read_trusted(&mut section);
     let server = Server {
         listen,
         hosts,
+        redirect_hosts,
         trusted_networks,
         trusts_unix,
         workers: section.count("workers").unwrap_or_else(cores),
@@ -235,15 +142,7 @@ fn read_hosts(section: &mut Section<'_>, public_url: Option<&PublicUrl>) -> Vec<
         section.take("hosts");
         return Vec::new();
     }
-    let hosts = section.parsed_list("hosts", |text| {
-        let (host, port) = if text.parse::<IpAddr>().is_ok() { (text, None) } else { split_port(text)? };
-        match port {
-            Some(_) => {
-                Err(Fault::new("a name in `hosts` has no port", format!("ports are not compared: write \"{host}\"")))
-            }
-            None => parse_host(host),
-        }
-    });
+    let hosts = section.parsed_list("hosts", parse_host_name);
     let Some(url) = public_url else { return hosts };
     if !section.has("hosts") {
         return vec![url.host.clone()];
@@ -256,6 +155,28 @@ fn read_hosts(section: &mut Section<'_>, public_url: Option<&PublicUrl>) -> Vec<
         );
     }
     hosts
+}
+
+fn parse_host_name(text: &str) -> Result<String, Fault> {
+    let (host, port) = if text.parse::<IpAddr>().is_ok() { (text, None) } else { split_port(text)? };
+    match port {
+        Some(_) => {
+            Err(Fault::new("a name of a host has no port here", format!("ports are not compared: write \"{host}\"")))
+        }
+        None => parse_host(host),
+    }
+}
+
+fn read_redirect_hosts(section: &mut Section<'_>, public_url: Option<&PublicUrl>, hosts: &[String]) -> Vec<String> {
+    let names = section.parsed_list("redirect_hosts", parse_host_name);
+    let span = section.span_of("redirect_hosts");
+    if public_url.is_none() && section.has("redirect_hosts") {
+        section.reader.error(span, "`redirect_hosts` needs a `public_url` to send visitors to", "add `public_url`");
+    } else if let Some(name) = names.iter().find(|name| hosts.contains(name)) {
+        let message = format!("`{name}` is one of ours and cannot send its visitors away");
+        section.reader.error(span, message, "leave it out here, or in `hosts`");
+    }
+    names
 }
 
 fn read_trusted(section: &mut Section<'_>) -> (Vec<IpNet>, bool) {
@@ -335,7 +256,7 @@ fn parse_public_url(text: &str) -> Result<PublicUrl, Fault> {
     Origin::parse(text).map(|Origin { https, host, port }| PublicUrl { https, host, port })
 }
 
-fn parse_network(text: &str) -> Result<IpNet, Fault> {
+pub(super) fn parse_network(text: &str) -> Result<IpNet, Fault> {
     let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     network.map(|network| network.trunc()).ok_or_else(|| {
         let remedy = "write a network such as \"10.0.0.0/8\", an address, or \"unix\"";

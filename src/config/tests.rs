@@ -1,6 +1,6 @@
 //! Whole files: `tests/config/refused` and `tests/config/accepted` are data, walked here.
 
-use super::{environment::Environment, read, rules, session, store, upstreams};
+use super::{environment::Environment, read, rules, security_headers::SecurityHeaders, session, store, upstreams};
 use std::{fs, path::Path, path::PathBuf, time::Duration};
 
 fn environment() -> Environment {
@@ -138,8 +138,9 @@ fn every_key_reaches_the_configuration() {
     );
     assert_eq!(
         (server.listen.len(), server.hosts.as_slice()),
-        (2, &["example.com".to_owned(), "www.example.com".to_owned()][..])
+        (2, &["example.com".to_owned(), "api.example.com".to_owned()][..])
     );
+    assert_eq!(server.redirect_hosts, ["www.example.com"]);
     let limits = super::server::Limits {
         header_bytes: 16 << 10,
         headers: 50,
@@ -184,6 +185,11 @@ fn every_key_reaches_the_configuration() {
     let rule = &config.rules[0];
     assert_eq!((rule.paths[0].text.as_str(), rule.methods.len(), rule.roles.len()), ("/a/**", 2, 1));
     assert_eq!((rule.on_refusal, rule.enforce, rule.keeps_encoded_slash), (rules::OnRefusal::Redirect, false, true));
+    assert_eq!((rule.allow.len(), rule.passes_preflight, rule.body_bytes), (2, true, Some(1 << 20)));
+    assert!(matches!(&rule.cross_site, rules::CrossSite::Refuse(listed) if listed.len() == 2));
+    assert!(matches!(&rule.security_headers, SecurityHeaders::Also(headers) if headers.len() == 2));
+    assert!(matches!(&config.security_headers, SecurityHeaders::Also(headers) if headers.len() == 1));
+    assert_eq!(config.pages.0[0].0, 404);
     assert_eq!((rule.strip_prefix.as_deref(), rule.add_prefix.as_deref()), (Some("/a"), Some("/b/c")));
     assert_eq!(
         config.rules[1].action,

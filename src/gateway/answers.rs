@@ -5,7 +5,11 @@ use super::{
     exchange::Exchange,
     refusal::{Face, Reason, Refusal},
 };
-use crate::{config, config::rules::OnRefusal};
+use crate::{
+    config::{self, pages::Pages, rules::OnRefusal},
+    http::{path::NormalPath, site::Site},
+};
+use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE},
@@ -26,6 +30,7 @@ const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remov
 #[derive(Debug, Default)]
 pub struct Answers {
     login: Option<Login>,
+    pages: Pages,
 }
 
 #[derive(Debug)]
@@ -48,13 +53,13 @@ struct Problem<'a> {
 }
 
 impl Answers {
-    /// Logging in goes by the first session.
-    pub fn compile(sessions: &[config::session::Session]) -> Self {
+    /// Logging in goes by the first session; `pages` stand instead of the built-in ones.
+    pub fn compile(sessions: &[config::session::Session], pages: &Pages) -> Self {
         let login = |session: &config::session::Session| Login {
             to: session.login.clone(),
             return_to: session.return_to.clone(),
         };
-        Self { login: sessions.first().map(login) }
+        Self { login: sessions.first().map(login), pages: pages.clone() }
     }
 
     /// The answer to a refused request.
@@ -75,7 +80,7 @@ impl Answers {
                 response.headers_mut().insert(LOCATION, location);
                 response
             }
-            None => answer(&face, login.map(|login| login.to.as_str()), exchange),
+            None => self.answer(&face, login.map(|login| login.to.as_str()), exchange),
         };
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -97,6 +102,25 @@ impl Answers {
         response
     }
 
+    /// A page where a browser wants to show one, else problem JSON.
+    fn answer(&self, face: &Face, login: Option<&str>, exchange: &Exchange) -> Response<Body> {
+        let request_id = exchange.arrival().request_id.to_str().unwrap_or_default();
+        let (kind, body): (_, Bytes) = if exchange.is_navigation() {
+            let own = self.pages.0.iter().find(|(status, _)| *status == face.status);
+            let page = own.map_or_else(|| page(face, login, request_id).into(), |(_, page)| page.clone());
+            ("text/html; charset=utf-8", page)
+        } else {
+            let (status, title, reason) = (face.status.as_u16(), face.title, face.label);
+            let problem = Problem { kind: "about:blank", title, status, reason, request_id, login };
+            // A problem holds nothing that JSON cannot.
+            ("application/problem+json", serde_json::to_string(&problem).unwrap_or_default().into())
+        };
+        let mut response = Response::new(Body::own(body));
+        *response.status_mut() = face.status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        response
+    }
+
     /// The answer of a rule with `redirect`.
     pub fn redirect(to: &HeaderValue) -> Response<Body> {
         let mut response = Response::new(Body::own(""));
@@ -106,13 +130,21 @@ impl Answers {
     }
 
     /// The answer of a rule with `respond`.
-    pub fn respond(status: StatusCode, body: &bytes::Bytes) -> Response<Body> {
+    pub fn respond(status: StatusCode, body: &Bytes) -> Response<Body> {
         let mut response = Response::new(Body::own(body.clone()));
         *response.status_mut() = status;
         if !body.is_empty() {
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         }
         response
+    }
+
+    /// The answer to a request for one of `redirect_hosts`.
+    pub fn elsewhere(site: &Site, path: &NormalPath) -> Response<Body> {
+        let url = site.public_url().map_or(String::new(), ToString::to_string);
+        // Both parts are ASCII without controls.
+        let to = HeaderValue::try_from(format!("{url}{}", path.target()));
+        Self::redirect(&to.unwrap_or(HeaderValue::from_static("/")))
     }
 
     /// `/_onedoor/healthz`.
@@ -141,23 +173,6 @@ impl Login {
         })
         .ok()
     }
-}
-
-/// A page where a browser wants to show one, else problem JSON.
-fn answer(face: &Face, login: Option<&str>, exchange: &Exchange) -> Response<Body> {
-    let request_id = exchange.arrival().request_id.to_str().unwrap_or_default();
-    let (kind, text) = if exchange.is_navigation() {
-        ("text/html; charset=utf-8", page(face, login, request_id))
-    } else {
-        let status = face.status.as_u16();
-        let problem = Problem { kind: "about:blank", title: face.title, status, reason: face.label, request_id, login };
-        // A problem holds nothing that JSON cannot.
-        ("application/problem+json", serde_json::to_string(&problem).unwrap_or_default())
-    };
-    let mut response = Response::new(Body::own(text));
-    *response.status_mut() = face.status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
 }
 
 fn page(face: &Face, login: Option<&str>, request_id: &str) -> String {

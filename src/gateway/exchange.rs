@@ -164,6 +164,16 @@ impl Exchange {
         }
     }
 
+    /// The place of the rule that was found.
+    pub(super) fn rule(&self) -> Option<usize> {
+        self.rule
+    }
+
+    /// Whether the answer is a refusal of the gateway's own.
+    pub(super) fn is_refused(&self) -> bool {
+        self.reason.is_some()
+    }
+
     pub(super) fn identified(&mut self, caller: &Caller) {
         let Some(line) = &mut self.log else { return };
         let (verdict, cause) = match &caller.verdict {
@@ -183,7 +193,8 @@ impl Exchange {
         let Some(denial) = grant.would_refuse() else { return };
         let reason = match denial {
             Denial::SessionRequired(_) => "session_required",
-            Denial::Forbidden => "forbidden",
+            Denial::Forbidden | Denial::Address => "forbidden",
+            Denial::CrossSite => "cross_site",
             Denial::StoreUnavailable(_) => "store_unavailable",
         };
         if let Some(meter) = &self.meter {

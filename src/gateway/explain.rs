@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::rules::Requirement,
-    http::{Head, message, path::NormalPath, peer::Peer},
+    http::{Head, host::HostFault, message, path::NormalPath, peer::Peer},
     rules::{Action, Unmatched},
     session::Verdict,
 };
@@ -50,6 +50,10 @@ impl Snapshot {
     ) -> Result<(), Refusal> {
         message::vet(&head, &self.limits)?;
         let path = NormalPath::of(&head.uri)?;
+        if let Err(HostFault::Elsewhere) = exchange.arrival().host {
+            tell(story, "answer", format_args!("308 to public_url: the host is one of redirect_hosts"));
+            return Ok(());
+        }
         let host = exchange.arrival().host.as_ref().map_err(|fault| *fault)?;
         tell(story, "host", format_args!("{}", host.authority.to_str().unwrap_or_default()));
         tell(story, "path", format_args!("{}", path.as_str()));
@@ -64,7 +68,21 @@ impl Snapshot {
         let rule = self.rules.find(&head.method, &path)?;
         exchange.matched(rule);
 
-        let caller = self.callers.identify(question(rule), &head, exchange.arrival(), peer.worker).await;
+        let overlooked: Vec<_> = self.rules.overlooked(rule, &head.method, &path).collect();
+        for rule in &overlooked {
+            tell(
+                story,
+                "rule",
+                format_args!("{}: its guards hold, too: an upstream may read this path as its own", rule.name),
+            );
+        }
+        let overlooked = overlooked.into_iter().map(|rule| &rule.access);
+        let entry = rule.access.admit(&head, exchange.arrival(), &self.site, overlooked)?;
+        if entry.is_preflight() {
+            tell(story, "preflight", format_args!("goes on without cookie or identity"));
+        }
+
+        let caller = self.callers.identify(question(rule, &entry), &head, exchange.arrival(), peer.worker).await;
         tell(story, "session", format_args!("{} by {}", requirement(rule.access.requirement()), rule.name));
         match &caller.verdict {
             Verdict::NotAsked => tell(story, "verdict", format_args!("not asked")),
@@ -76,7 +94,7 @@ impl Snapshot {
             Verdict::Absent(absence) => tell(story, "verdict", format_args!("no valid session: {absence}")),
             Verdict::Unknown(outage) => tell(story, "verdict", format_args!("unknown: {}", outage.0)),
         }
-        let grant = rule.access.decide(caller)?;
+        let grant = rule.access.decide(entry, caller)?;
         for edit in grant.cookie_edits() {
             let kept = if edit.keep.is_some() { "only the one that counts is forwarded" } else { "not forwarded" };
             tell(story, "cookie", format_args!("{}: {kept}", edit.name));

@@ -74,7 +74,7 @@ impl Gateway {
         }
 
         let is_sound = || message::vet(&head, &snapshot.limits).is_ok() && NormalPath::of(&head.uri).is_ok();
-        let response = if head.uri.path() == HEALTH && is_sound() {
+        let mut response = if head.uri.path() == HEALTH && is_sound() {
             Answers::health(self.is_draining())
         } else {
             match snapshot.proxy(head, body, peer.worker, &mut exchange).await {
@@ -82,6 +82,7 @@ impl Gateway {
                 Err(refusal) => snapshot.answers().refuse(refusal, &mut exchange),
             }
         };
+        snapshot.harden(&mut response, &exchange);
         exchange.finish(response)
     }
 

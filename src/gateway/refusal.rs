@@ -35,8 +35,10 @@ pub enum Reason {
     ExpectationFailed,
     /// No valid session.
     SessionRequired,
-    /// A role is missing.
+    /// A role is missing, or the address is not allowed.
     Forbidden,
+    /// Another site started the request.
+    CrossSite,
     /// No rule matches.
     NoRule,
     /// The client did not send its body in time.
@@ -104,6 +106,9 @@ impl Reason {
                 ("session_required", StatusCode::UNAUTHORIZED, "Please log in", "http_request_denied")
             }
             Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "You may not use this page", "http_request_denied"),
+            Self::CrossSite => {
+                ("cross_site", StatusCode::FORBIDDEN, "Another site has started this request", "http_request_denied")
+            }
             Self::NoRule => ("no_rule", StatusCode::NOT_FOUND, "There is nothing here", "destination_not_found"),
             Self::RequestTimeout => (
                 "request_timeout",
@@ -196,7 +201,9 @@ impl From<HostFault> for Refusal {
     fn from(fault: HostFault) -> Self {
         match fault {
             HostFault::Invalid(cause) => Self::new(Reason::BadRequest, cause),
-            HostFault::NotOurs => Self::new(Reason::Misdirected, "the Host is none of public_url's and hosts"),
+            HostFault::NotOurs | HostFault::Elsewhere => {
+                Self::new(Reason::Misdirected, "the Host is none of public_url's and hosts")
+            }
         }
     }
 }
@@ -215,6 +222,8 @@ impl From<Denial> for Refusal {
         match denial {
             Denial::SessionRequired(absence) => Self::new(Reason::SessionRequired, absence.to_string()),
             Denial::Forbidden => Self::new(Reason::Forbidden, "the user has none of the rule's roles"),
+            Denial::Address => Self::new(Reason::Forbidden, "the client's address is in none of the rule's networks"),
+            Denial::CrossSite => Self::new(Reason::CrossSite, "another site started the request"),
             Denial::StoreUnavailable(outage) => outage.into(),
         }
     }

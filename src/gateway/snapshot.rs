@@ -2,20 +2,25 @@
 
 use super::{answers::Answers, body::Body, exchange::Exchange, meter::Meter, refusal::Refusal};
 use crate::{
-    access::Grant,
+    access::{Entry, Grant},
     caller::{Callers, Question},
     config::{
         Config,
         diagnostic::Diagnostics,
         log::Log,
         rules::Requirement,
+        security_headers::SecurityHeaders::Inherited,
         server::{self, Server},
         store,
     },
-    hardening::cookie_guard::{CookieGuard, Exchange as Ended},
+    hardening::{
+        cookie_guard::{CookieGuard, Exchange as Ended},
+        security_headers::SecurityHeaders,
+    },
     http::{
         Head,
         body::RequestBody,
+        host::HostFault,
         message::{self, Limits},
         path::NormalPath,
         site::{PublicUrl, Site},
@@ -44,13 +49,14 @@ pub struct Snapshot {
     pub(super) rules: Rules<Target>,
     pub(super) callers: Callers,
     pub(super) identity: Identity,
-    body_limit: Option<u64>,
     body_timeout: Duration,
     store: Store,
     upstreams: Upstreams,
     sessions: Vec<Arc<Sessions>>,
     guard: CookieGuard,
     answers: Answers,
+    /// Of answers that no rule governs.
+    security_headers: SecurityHeaders,
     access_log: Option<AccessLog>,
     meters: Vec<Arc<Meter>>,
 }
@@ -87,7 +93,7 @@ impl Snapshot {
             Arc::new(sessions.reading_only(config.identity.record_paths()))
         });
         let sessions: Vec<_> = sessions.collect();
-        let rules = Rules::compile(&config.rules, |upstream| upstreams.target(upstream));
+        let rules = Rules::compile(&config.rules, &config.security_headers, |upstream| upstreams.target(upstream));
         Some(Self {
             site: site(&config.server),
             limits: limits(&config.server.limits),
@@ -95,10 +101,10 @@ impl Snapshot {
             rules,
             callers: Callers::new(sessions.clone()),
             identity: Identity::compile(&config.identity, config.server.method_override),
-            body_limit: config.server.limits.body_bytes,
             body_timeout: config.server.limits.body_timeout,
             guard: CookieGuard::compile(config.sessions.iter().zip(sessions.iter().cloned())),
-            answers: Answers::compile(&config.sessions),
+            answers: Answers::compile(&config.sessions, &config.pages),
+            security_headers: SecurityHeaders::compile(&config.security_headers, &Inherited, false),
             access_log: access_log(&config.log, output),
             store,
             upstreams,
@@ -116,19 +122,24 @@ impl Snapshot {
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
         message::vet(&head, &self.limits)?; // 400, 405, 414, 417, 431
-        let body = RequestBody::bounded(body, self.body_limit, self.body_timeout)?; // 413
         let path = NormalPath::of(&head.uri)?; // 400
-        exchange.arrival().host.as_ref().map_err(|fault| *fault)?; // 400, 421
         exchange.normalised(&path);
+        match &exchange.arrival().host {
+            Err(HostFault::Elsewhere) => return Ok(Answers::elsewhere(&self.site, &path)), // 308
+            host => host.as_ref().map_err(|fault| *fault)?,                                // 400, 421
+        };
         if is_own(&path) {
             return Err(Unmatched::NoRule.into()); // 404
         }
         let rule = self.rules.find(&head.method, &path)?; // 400, 404
         exchange.matched(rule);
+        let body = RequestBody::bounded(body, rule.body_bytes_max, self.body_timeout)?; // 413
+        let overlooked = self.rules.overlooked(rule, &head.method, &path).map(|rule| &rule.access);
+        let entry = rule.access.admit(&head, exchange.arrival(), &self.site, overlooked)?; // 403
 
-        let caller = self.callers.identify(question(rule), &head, exchange.arrival(), worker).await;
+        let caller = self.callers.identify(question(rule, &entry), &head, exchange.arrival(), worker).await;
         exchange.identified(&caller);
-        let grant = rule.access.decide(caller)?; // 401, 403, 503
+        let grant = rule.access.decide(entry, caller)?; // 401, 403, 503
         exchange.granted(&grant);
 
         let target = match &rule.action {
@@ -175,6 +186,16 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Adds the security headers that an answer has not.
+    pub(super) fn harden(&self, response: &mut Response<Body>, exchange: &Exchange) {
+        let headers = match exchange.rule() {
+            Some(index) => &self.rules.at(index).security_headers,
+            None => &self.security_headers,
+        };
+        let own = exchange.is_refused() || exchange.rule().is_none();
+        headers.apply(response.headers_mut(), exchange.arrival().https, own);
+    }
+
     /// The site as it is called from outside.
     pub fn site(&self) -> &Site {
         &self.site
@@ -214,7 +235,8 @@ impl Snapshot {
 fn site(server: &Server) -> Site {
     let public_url = server.public_url.clone();
     let public_url = public_url.map(|server::PublicUrl { https, host, port }| PublicUrl { https, host, port });
-    Site::new(public_url, server.hosts.clone(), server.trusted_networks.clone(), server.trusts_unix)
+    let (hosts, redirect_hosts) = (server.hosts.clone(), server.redirect_hosts.clone());
+    Site::new(public_url, hosts, redirect_hosts, server.trusted_networks.clone(), server.trusts_unix)
 }
 
 fn limits(limits: &server::Limits) -> Limits {
@@ -226,7 +248,10 @@ fn access_log(log: &Log, output: &Output) -> Option<AccessLog> {
 }
 
 /// What a rule wants to know about the caller.
-pub(super) fn question(rule: &Rule<Target>) -> Question {
+pub(super) fn question(rule: &Rule<Target>, entry: &Entry) -> Question {
+    if entry.is_preflight() {
+        return Question::Nothing;
+    }
     match (rule.access.requirement(), &rule.action) {
         (Requirement::Off, Action::Forward(target)) if target.has_session_authority() => Question::Id,
         (Requirement::Off, _) => Question::Nothing,

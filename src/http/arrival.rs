@@ -85,7 +85,7 @@ impl Arrival {
         Self {
             client: way.client,
             https: peer.https || way.https.unwrap_or(public_https),
-            host: host.and_then(|host| site.answers_to(&host).then_some(host).ok_or(HostFault::NotOurs)),
+            host: host.and_then(|host| site.own(host)),
             request_id,
             trusted,
             spoofed: !trusted && head.headers.keys().any(|name| name.as_str().starts_with(X_FORWARDED)),

@@ -19,6 +19,8 @@ pub enum HostFault {
     Invalid(&'static str),
     /// 421: not one of ours.
     NotOurs,
+    /// 308: one that sends its visitors to the public URL.
+    Elsewhere,
 }
 
 impl Host {
@@ -67,7 +69,7 @@ pub fn bare_name(name: &str) -> &str {
     unbracketed.strip_suffix('.').unwrap_or(unbracketed)
 }
 
-fn split(text: &str) -> Option<(&str, Option<u16>)> {
+pub(super) fn split(text: &str) -> Option<(&str, Option<u16>)> {
     let name_bytes = match text.strip_prefix('[') {
         Some(rest) => rest.find(']')? + 2,
         None => text.find(':').unwrap_or(text.len()),

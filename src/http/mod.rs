@@ -8,6 +8,7 @@ pub mod forwarded;
 pub mod hop_by_hop;
 pub mod host;
 pub mod message;
+pub mod origin;
 pub mod path;
 pub mod peer;
 pub mod site;

@@ -1,7 +1,7 @@
 //! What the configuration says about the site and the proxies in front of it.
 
 use super::{
-    host::{Host, bare_name},
+    host::{Host, HostFault, bare_name},
     peer::Peer,
     trace::Ids,
 };
@@ -13,6 +13,7 @@ use std::net::IpAddr;
 pub struct Site {
     public_url: Option<PublicUrl>,
     hosts: Vec<String>,
+    redirect_hosts: Vec<String>,
     trusted_networks: Vec<IpNet>,
     trusts_unix: bool,
     /// New request ids.
@@ -30,16 +31,28 @@ pub struct PublicUrl {
     pub port: u16,
 }
 
+impl std::fmt::Display for PublicUrl {
+    /// `https://host`, with the port where it is not the scheme's own.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (scheme, default) = if self.https { ("https", 443) } else { ("http", 80) };
+        write!(f, "{scheme}://{}", self.host)?;
+        if self.port == default { Ok(()) } else { write!(f, ":{}", self.port) }
+    }
+}
+
 impl Site {
-    /// A site that answers to `hosts` (names without ports; none = any) and believes these peers.
+    /// A site that answers to `hosts` (names without ports; none = any), sends visitors of `redirect_hosts` to its
+    /// public URL, and believes these peers.
     pub fn new(
         public_url: Option<PublicUrl>,
         hosts: Vec<String>,
+        redirect_hosts: Vec<String>,
         trusted_networks: Vec<IpNet>,
         trusts_unix: bool,
     ) -> Self {
-        let hosts = hosts.iter().map(|host| bare_name(host).to_owned()).collect();
-        Self { public_url, hosts, trusted_networks, trusts_unix, ids: Ids::new() }
+        let bare = |hosts: Vec<String>| hosts.iter().map(|host| bare_name(host).to_owned()).collect();
+        let (hosts, redirect_hosts) = (bare(hosts), bare(redirect_hosts));
+        Self { public_url, hosts, redirect_hosts, trusted_networks, trusts_unix, ids: Ids::new() }
     }
 
     /// The one public URL, if the site has one.
@@ -57,9 +70,14 @@ impl Site {
         self.trusted_networks.iter().any(|network| network.contains(&address))
     }
 
-    /// Whether `host` is one of ours: ASCII case, the port and the root's dot do not count.
-    pub fn answers_to(&self, host: &Host) -> bool {
+    /// The host, if it is one of ours: ASCII case, the port and the root's dot do not count.
+    pub(super) fn own(&self, host: Host) -> Result<Host, HostFault> {
         let name = bare_name(host.name());
-        self.hosts.is_empty() || self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name))
+        let holds = |hosts: &[String]| hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name));
+        if holds(&self.redirect_hosts) {
+            return Err(HostFault::Elsewhere);
+        }
+        let is_ours = self.hosts.is_empty() || holds(&self.hosts);
+        if is_ours { Ok(host) } else { Err(HostFault::NotOurs) }
     }
 }

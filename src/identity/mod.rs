@@ -82,6 +82,9 @@ impl Identity {
         if let Some(prefix) = prefix {
             headers.insert(PREFIX, prefix.clone());
         }
+        if grant.withholds_cookies() {
+            headers.remove(header::COOKIE);
+        }
         edit_cookies(&mut headers, grant.cookie_edits());
         if let Some(session) = grant.session() {
             for (name, value) in self.written(session) {

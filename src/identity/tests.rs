@@ -6,7 +6,7 @@ use crate::{
     caller::Caller,
     config::{
         path::RecordPath,
-        rules::{Action, OnRefusal, Requirement, Rule},
+        rules::{Requirement, sample},
     },
     http::{arrival::Site, folded::tests::spellings, peer::Peer},
     session::{Verdict, id::SessionId, value::json},
@@ -33,21 +33,14 @@ fn session() -> Session {
 }
 
 fn grant(session: Option<Session>, edits: Vec<CookieEdit>) -> Grant {
-    let rule = Rule {
-        paths: Vec::new(),
-        methods: Vec::new(),
-        action: Action::Forward(0),
-        session: Requirement::Optional,
-        roles: Vec::new(),
-        on_refusal: OnRefusal::Auto,
-        enforce: true,
-        strip_prefix: None,
-        add_prefix: None,
-        keeps_encoded_slash: false,
-        span: 0..0,
-    };
+    let rule = sample::rule(Requirement::Optional);
     let verdict = session.map_or(Verdict::NotAsked, |session| Verdict::Known(Box::new(session)));
-    Access::compile(&rule).decide(Caller { verdict, presented: None, edits }).expect("an optional rule lets pass")
+    let access = Access::compile(&rule);
+    let head = http::Request::new(()).into_parts().0;
+    let site = Site::new(None, Vec::new(), Vec::new(), Vec::new(), false);
+    let arrival = Arrival::of(&head, &Peer::new(None, None, false, Worker(0)), &site);
+    let entry = access.admit(&head, &arrival, &site, []).expect("nothing is asked of the address");
+    access.decide(entry, Caller { verdict, presented: None, edits }).expect("an optional rule lets pass")
 }
 
 fn attach(identity: &Identity, fields: &[(HeaderName, &str)], grant: &Grant) -> Forward {
@@ -57,7 +50,7 @@ fn attach(identity: &Identity, fields: &[(HeaderName, &str)], grant: &Grant) -> 
     }
     let (head, ()) = request.body(()).expect("the test's request is valid").into_parts();
     let peer = Peer::new("9.9.9.9".parse().ok(), None, false, Worker(0));
-    let arrival = Arrival::of(&head, &peer, &Site::new(None, Vec::new(), Vec::new(), false));
+    let arrival = Arrival::of(&head, &peer, &Site::new(None, Vec::new(), Vec::new(), Vec::new(), false));
     let target = PathAndQuery::from_static("/v1/a?b");
     identity.attach(head, target, Some(&HeaderValue::from_static("/shop")), &arrival, grant)
 }

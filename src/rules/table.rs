@@ -10,6 +10,7 @@ use crate::{
         self,
         rules::{OnRefusal, Requirement},
     },
+    hardening::security_headers::SecurityHeaders,
     http::path::{NormalPath, PathFault},
 };
 use bytes::Bytes;
@@ -39,11 +40,17 @@ pub struct Rule<T> {
     pub action: Action<T>,
     /// How the forwarded path differs.
     pub rewrite: Rewrite,
+    /// The most bytes that a request's body may have.
+    pub body_bytes_max: Option<u64>,
+    /// What is added to its answers.
+    pub security_headers: SecurityHeaders,
     /// Whether `%2F` passes.
     pub keeps_encoded_slash: bool,
     patterns: Vec<Pattern>,
     methods: Vec<Method>,
     spelling: Spelling,
+    /// Rules before it that an upstream may take its paths for, and that guard more than access.
+    overlooked: Vec<usize>,
 }
 
 /// What becomes of a request that may pass.
@@ -105,9 +112,19 @@ pub enum Miss {
 
 impl<T> Rules<T> {
     /// Prepares the rules; `target_of` turns the index of an upstream into what is forwarded to.
-    pub fn compile(rules: &[config::rules::Rule], mut target_of: impl FnMut(usize) -> T) -> Self {
+    pub fn compile(
+        rules: &[config::rules::Rule],
+        security_headers: &config::security_headers::SecurityHeaders,
+        mut target_of: impl FnMut(usize) -> T,
+    ) -> Self {
         let numbered = rules.iter().enumerate();
-        let rules: Vec<_> = numbered.map(|(index, rule)| Rule::compile(index, rule, &mut target_of)).collect();
+        let compile = |(index, rule)| Rule::compile(index, rule, security_headers, &mut target_of);
+        let mut rules: Vec<_> = numbered.map(compile).collect();
+        let guards = |rule: &Rule<T>| rule.spelling == Spelling::Exact && rule.access.guards_strangers();
+        let guards: Vec<_> = rules.iter().filter(|rule| guards(rule)).map(|rule| rule.index).collect();
+        for rule in &mut rules {
+            rule.overlooked = guards.iter().copied().filter(|guard| *guard < rule.index).collect();
+        }
         let segments = rules.iter().flat_map(|rule| &rule.patterns).flat_map(Pattern::segments);
         let mut literals: Vec<Box<[u8]>> = segments
             .filter_map(|segment| match segment {
@@ -144,6 +161,23 @@ impl<T> Rules<T> {
         Ok(rule)
     }
 
+    /// The rule at this place of the configuration.
+    pub fn at(&self, index: usize) -> &Rule<T> {
+        &self.rules[index]
+    }
+
+    /// Rules before the one that governs, which match but for case or a trailing slash: an upstream may take the
+    /// request for one of theirs, so what they guard is guarded.
+    pub fn overlooked<'a>(
+        &'a self,
+        rule: &'a Rule<T>,
+        method: &'a Method,
+        path: &'a NormalPath,
+    ) -> impl Iterator<Item = &'a Rule<T>> {
+        let earlier = rule.overlooked.iter().map(|index| &self.rules[*index]);
+        earlier.filter(|rule| rule.takes(method) && rule.matches(path, Spelling::Folded))
+    }
+
     /// Every rule up to the one that matches, and how it fared.
     pub fn examine(&self, method: &Method, path: &NormalPath) -> Vec<Examined<'_, T>> {
         let mut examined = Vec::new();
@@ -168,7 +202,13 @@ impl<T> Rules<T> {
 }
 
 impl<T> Rule<T> {
-    fn compile(index: usize, rule: &config::rules::Rule, target_of: &mut impl FnMut(usize) -> T) -> Self {
+    fn compile(
+        index: usize,
+        rule: &config::rules::Rule,
+        security_headers: &config::security_headers::SecurityHeaders,
+        target_of: &mut impl FnMut(usize) -> T,
+    ) -> Self {
+        let protected = rule.session == Requirement::Required;
         let first = rule.paths.first().map_or("/**", |pattern| &pattern.text);
         let action = match &rule.action {
             config::rules::Action::Forward(upstream) => Action::Forward(target_of(*upstream)),
@@ -184,10 +224,13 @@ impl<T> Rule<T> {
             on_refusal: rule.on_refusal,
             action,
             rewrite: Rewrite::compile(rule),
+            body_bytes_max: rule.body_bytes,
+            security_headers: SecurityHeaders::compile(security_headers, &rule.security_headers, protected),
             keeps_encoded_slash: rule.keeps_encoded_slash,
             patterns: patterns(rule),
             methods: rule.methods.clone(),
             spelling: spelling(rule),
+            overlooked: Vec::new(),
         }
     }
 

@@ -11,6 +11,7 @@ mod command_line;
 mod cookie_guard;
 mod drain;
 mod express_site;
+mod guards;
 mod identity;
 mod log;
 mod managed;

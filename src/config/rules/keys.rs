@@ -41,6 +41,32 @@ pub(in crate::config) static TABLE: Table = Table {
             shape: Shape::Flag(true),
             meaning: "`false` only reports what would have been refused.",
         },
+        Key {
+            name: "allow",
+            shape: Shape::Texts(&[]),
+            meaning: "Networks that the client's address must be in, else 403. By default all.",
+        },
+        Key {
+            name: "cross_site",
+            shape: Shape::Texts(&[]),
+            meaning: "Unsafe methods and WebSockets that another site starts: `refuse` (403, the default where a \
+                      session is required), `allow` (the default elsewhere), or the origins that may.",
+        },
+        Key {
+            name: "preflight",
+            shape: Shape::Choice { default: Some("refuse"), of: &["refuse", "pass"] },
+            meaning: "`pass`: a browser's CORS preflight goes on without cookie or identity.",
+        },
+        Key {
+            name: "body",
+            shape: Shape::Size { default: "0", from: 0, to: u64::MAX },
+            meaning: "The body of a request; \"0\" is unlimited. By default the server's.",
+        },
+        Key {
+            name: "security_headers",
+            shape: Shape::FlagOrHeaders,
+            meaning: "`false`, or a table of those of this rule.",
+        },
         Key { name: "redirect", shape: Shape::Text(None), meaning: "Instead of `dest`: 308 to this URL or path." },
         Key { name: "respond", shape: Shape::Table(&RESPOND), meaning: "Instead of `dest`: this answer." },
     ],

@@ -9,7 +9,8 @@ const PUBLIC: Option<(bool, &str)> = Some((true, "example.test"));
 fn site(public_url: Option<(bool, &str)>, hosts: &[&str]) -> Site {
     let url = public_url.map(|(https, host)| PublicUrl { https, host: host.to_owned(), port: 443 });
     let networks = ["10.0.0.0/8", "2001:db8::/32"].map(|network| network.parse().expect("the test's network is valid"));
-    Site::new(url, hosts.iter().map(|host| (*host).to_owned()).collect(), networks.to_vec(), true)
+    let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+    Site::new(url, hosts, vec!["www.example.test".to_owned()], networks.to_vec(), true)
 }
 
 fn peer(address: &str) -> Peer {

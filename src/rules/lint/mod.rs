@@ -23,7 +23,7 @@ use http::Method;
 
 /// Examines the rules of a configuration that has no other errors, and notes what it finds.
 pub fn lint(config: &Config, diagnostics: &mut Diagnostics) {
-    let book = Book { rules: &config.rules, table: Rules::compile(&config.rules, |_| ()) };
+    let book = Book { rules: &config.rules, table: Rules::compile(&config.rules, &config.security_headers, |_| ()) };
     shadow::lint(&book, diagnostics);
     login::lint(&book, &config.sessions, diagnostics);
     fall_through::lint(&book, config.server.method_override, diagnostics);

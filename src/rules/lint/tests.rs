@@ -3,74 +3,24 @@
 use super::*;
 use crate::{
     config::{
-        Span,
+        Environment, Span,
         diagnostic::Severity,
+        read,
         rules::Requirement::{Off, Optional, Required},
-        session, store,
     },
     rules::sample,
 };
-use std::time::Duration;
 
 fn config(mut rules: Vec<Rule>, login: &str) -> Config {
     for (index, rule) in rules.iter_mut().enumerate() {
         rule.span = span(index);
     }
-    let second = Duration::from_secs(1);
-    let limits = crate::config::server::Limits {
-        header_bytes: 0,
-        headers: 0,
-        uri_bytes: 0,
-        body_bytes: None,
-        header_timeout: second,
-        keepalive: second,
-        body_timeout: second,
-        connections: 0,
-    };
-    let server = crate::config::server::Server {
-        listen: Vec::new(),
-        public_url: None,
-        hosts: Vec::new(),
-        trusted_networks: Vec::new(),
-        trusts_unix: false,
-        workers: 1,
-        drain: second,
-        drain_delay: second,
-        handover: false,
-        method_override: false,
-        limits,
-    };
-    let session = session::Session {
-        name: "onedoor".to_owned(),
-        format: session::Format::Onedoor { ttl: second, max_age: second },
-        cookie: None,
-        prefix: String::new(),
-        user: Vec::new(),
-        roles: None,
-        login: login.to_owned(),
-        return_to: None,
-        forward_cookie: true,
-        set_by: session::SetBy::Any,
-        harden: true,
-        same_site: None,
-        span: 99..100,
-    };
-    Config {
-        server,
-        store: store::Store { url: store::Url::Memory, namespace: String::new(), connections: None, timeout: second },
-        sessions: vec![session],
-        identity: crate::config::identity::Identity { headers: Vec::new() },
-        upstreams: Vec::new(),
-        rules,
-        admin: crate::config::admin::Admin { listen: None },
-        log: crate::config::log::Log {
-            format: crate::config::log::Format::Auto,
-            level: tracing::Level::INFO,
-            access: true,
-            query: false,
-        },
-        watched: Vec::new(),
-    }
+    let text = "[session]\nformat = 'onedoor'\n[[rules]]\nredirect = '/'\n";
+    let mut config = read("", text, &Environment::default()).config.expect("the text is a configuration");
+    config.sessions[0].login = login.to_owned();
+    config.sessions[0].span = 99..100;
+    config.rules = rules;
+    config
 }
 
 fn span(index: usize) -> Span {

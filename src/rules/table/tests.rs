@@ -2,7 +2,13 @@
 
 use super::*;
 use crate::{
-    config::rules::Requirement::{Off, Optional, Required},
+    config::{
+        rules::{
+            CrossSite,
+            Requirement::{Off, Optional, Required},
+        },
+        security_headers::SecurityHeaders,
+    },
     rules::sample::rule,
 };
 use proptest::prelude::*;
@@ -17,7 +23,7 @@ fn found(rules: &Rules<usize>, method: &str, target: &str) -> Result<usize, Unma
 }
 
 fn compile(rules: &[config::rules::Rule]) -> Rules<usize> {
-    Rules::compile(rules, |upstream| upstream)
+    Rules::compile(rules, &SecurityHeaders::Inherited, |upstream| upstream)
 }
 
 #[test]
@@ -172,4 +178,17 @@ fn readings(path: &str) -> Vec<String> {
     let more: Vec<_> = readings.iter().map(merged).collect();
     readings.extend(more);
     readings
+}
+
+#[test]
+fn a_guard_holds_for_what_an_upstream_may_take_for_its_path() {
+    let guarded = config::rules::Rule { cross_site: CrossSite::Refuse(Vec::new()), ..rule(&["/login"], Optional) };
+    let rules = compile(&[guarded, rule(&["/logout"], Off), rule(&[], Required)]);
+    let overlooked = |target: &str| {
+        let path = path(target);
+        let rule = rules.find(&Method::POST, &path).expect("a rule matches");
+        rules.overlooked(rule, &Method::POST, &path).map(|rule| rule.index).collect::<Vec<_>>()
+    };
+    assert_eq!((overlooked("/LOGIN"), overlooked("/login/")), (vec![0], vec![0]));
+    assert!(["/login", "/login/x", "/LOGOUT", "/"].into_iter().all(|target| overlooked(target).is_empty()));
 }

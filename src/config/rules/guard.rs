@@ -1,0 +1,47 @@
+//! What a rule guards beside access: `cross_site` and `body`.
+
+use super::Requirement;
+use crate::{
+    config::{diagnostic::Fault, origin::Origin, section::Section, server::Server},
+    http::origin::{self, Initiator},
+};
+
+/// `cross_site`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CrossSite {
+    /// Whoever starts a request.
+    Allow,
+    /// Unsafe methods and upgrades only where this site or one of these started them.
+    Refuse(Vec<Initiator>),
+}
+
+/// A request that a session decides about must come from our own pages, unless the file says otherwise.
+pub(super) fn read_cross_site(section: &mut Section<'_>, session: Requirement) -> CrossSite {
+    let texts = section.texts("cross_site");
+    match texts.as_slice() {
+        [] if session == Requirement::Required || section.has("cross_site") => CrossSite::Refuse(Vec::new()),
+        [] => CrossSite::Allow,
+        [only] if only.text == "allow" => CrossSite::Allow,
+        [only] if only.text == "refuse" => CrossSite::Refuse(Vec::new()),
+        listed => {
+            let reader = section.reader;
+            CrossSite::Refuse(listed.iter().filter_map(|text| reader.parse(text, parse_initiator)).collect())
+        }
+    }
+}
+
+fn parse_initiator(text: &str) -> Result<Initiator, Fault> {
+    if text == "null" {
+        return Ok(Initiator::Null);
+    }
+    let remedy = "\"refuse\", \"allow\", or origins such as \"https://partner.example\"";
+    match Origin::parse(text) {
+        Ok(Origin { https, host, port }) => Ok(Initiator::Page(origin::Origin::new(https, &host, port))),
+        Err(_) => Err(Fault::new(format!("`{text}` is not an origin"), remedy)),
+    }
+}
+
+pub(super) fn read_body(section: &mut Section<'_>, server: &Server) -> Option<u64> {
+    let written = section.size("body");
+    if section.has("body") { Some(written).filter(|size| *size != 0) } else { server.limits.body_bytes }
+}

@@ -1,0 +1,26 @@
+//! A rule for tests: everything to the upstream 0, and nothing else asked.
+
+use super::{Action, CrossSite, OnRefusal, Requirement, Rule};
+use crate::config::security_headers::SecurityHeaders;
+
+/// The rule; its spans are 0.
+pub(crate) fn rule(session: Requirement) -> Rule {
+    Rule {
+        paths: Vec::new(),
+        methods: Vec::new(),
+        action: Action::Forward(0),
+        session,
+        roles: Vec::new(),
+        on_refusal: OnRefusal::Auto,
+        allow: Vec::new(),
+        cross_site: CrossSite::Allow,
+        passes_preflight: false,
+        body_bytes: None,
+        security_headers: SecurityHeaders::Inherited,
+        enforce: true,
+        strip_prefix: None,
+        add_prefix: None,
+        keeps_encoded_slash: false,
+        span: 0..0,
+    }
+}
