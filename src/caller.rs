@@ -47,7 +47,7 @@ impl Callers {
         let mut caller = Caller { verdict: Verdict::NotAsked, presented: None, edits: Vec::new() };
         for sessions in &self.sessions {
             if question != Question::User {
-                caller.edits.extend(sessions.strip_edit(&head.headers, arrival.https));
+                caller.edits.extend(sessions.strip_edits(&head.headers, arrival.https));
             }
             match question {
                 Question::Nothing => {}
@@ -57,7 +57,7 @@ impl Callers {
                 }
                 Question::User => {
                     let identified = sessions.identify(&head.headers, arrival.https, worker).await;
-                    caller.edits.extend(identified.edit);
+                    caller.edits.extend(identified.edits);
                     caller.presented = caller.presented.or(identified.presented);
                     caller.verdict = identified.verdict;
                     if !matches!(caller.verdict, Verdict::Absent(_)) {

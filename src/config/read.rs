@@ -107,26 +107,35 @@ fn read_sessions(
     sections.into_iter().map(|section| session::read(section, store, upstreams, watched)).collect()
 }
 
-/// Sessions in memory exist only if the gateway writes them.
+/// Sessions in memory exist only if the gateway writes them, and it writes only some formats.
 fn check_writers(reader: &Reader<'_>, sessions: &[Session], store: &store::Store, upstreams: &[Upstream]) {
-    let written_here = upstreams.iter().any(|upstream| upstream.session_authority);
-    if store.url != store::Url::Memory || written_here {
-        return;
+    let authority = upstreams.iter().find(|upstream| upstream.session_authority);
+    if let Some(upstream) = authority.filter(|_| !sessions.iter().any(|session| session.format.is_written_here())) {
+        let remedy =
+            "it steers sessions of `format = \"onedoor\"` or `\"express\"`; other formats the gateway only reads";
+        let message = format!("the upstream `{}` has no session to steer", upstream.name);
+        if !sessions.is_empty() {
+            reader.error(upstream.span.clone(), message, remedy);
+        }
     }
-    for session in sessions {
+    for session in sessions.iter().filter(|_| store.url == store::Url::Memory) {
         let span = session.span.clone();
+        let written_here = authority.is_some() && session.format.is_written_here();
         match session.format {
-            session::Format::Express { .. } => reader.error(
-                span,
-                "the apps' sessions cannot be in the store `memory:`, which only the gateway can see",
-                "name the apps' Redis in [store]: `url = \"redis://127.0.0.1:6379\"`; \
-                 or give an upstream `session_authority = true`",
-            ),
+            _ if written_here => {}
             session::Format::Onedoor { .. } => reader.warning(
                 span,
                 "nobody can log in: no upstream may start a session",
                 "give the login service `session_authority = true`",
             ),
+            _ => {
+                let mut remedy = "name the apps' Redis in [store]: `url = \"redis://127.0.0.1:6379\"`".to_owned();
+                if session.format.is_written_here() {
+                    remedy += "; or give an upstream `session_authority = true`";
+                }
+                let message = "the apps' sessions cannot be in the store `memory:`, which only the gateway can see";
+                reader.error(span, message, remedy);
+            }
         }
     }
 }

@@ -14,10 +14,12 @@ use std::{path::PathBuf, time::Duration};
 
 mod keys;
 mod login;
+pub mod preset;
 mod secrets;
 
 pub(super) use keys::TABLE;
 pub(super) use login::parse_target;
+use preset::{Preset, Secrets};
 
 /// `[session]`: one credential.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +28,8 @@ pub struct Session {
     pub name: String,
     /// `format`, with what only this format has.
     pub format: Format,
+    /// What is known of the format's framework.
+    pub preset: &'static Preset,
     /// `cookie`: its name. `None` only for `onedoor`, whose cookie is `__Host-onedoor` over https and `onedoor` over http.
     pub cookie: Option<String>,
     /// `prefix` of its keys in the store.
@@ -64,6 +68,8 @@ pub enum Format {
         /// `cookie_max_age`; `None` = a cookie for the browser's session.
         cookie_max_age: Option<Duration>,
     },
+    /// `starlette`: starsessions.
+    Starlette,
     /// `onedoor`: the gateway's own.
     Onedoor {
         /// `ttl`: unused this long = expired.
@@ -71,6 +77,13 @@ pub enum Format {
         /// `max_age`: from login.
         max_age: Duration,
     },
+}
+
+impl Format {
+    /// Whether the gateway can write such sessions, too.
+    pub fn is_written_here(&self) -> bool {
+        matches!(self, Self::Express { .. } | Self::Onedoor { .. })
+    }
 }
 
 /// `set_by`: who may set a cookie of the session's name.
@@ -102,11 +115,22 @@ pub(super) fn read(
 ) -> Option<Session> {
     section.require("format", "say whose sessions: \"express\", or \"onedoor\" for the gateway's own");
     let word = section.choice("format");
-    let express = word == Some("express");
-    // An unknown format is read as the one with the most keys, so that only the format is reported.
-    let format =
-        if word == Some("onedoor") { read_onedoor(&mut section) } else { read_express(&mut section, express, watched) };
-    let cookie = section.parsed("cookie", parse_cookie_name);
+    let preset = Preset::of(word);
+    preset.refuse_strangers(&mut section);
+    let secrets = match preset.secrets {
+        Secrets::Never => Vec::new(),
+        Secrets::Always => secrets::read(&mut section, word.is_some(), watched),
+    };
+    let format = match preset.format {
+        "starlette" => Format::Starlette,
+        "onedoor" => read_onedoor(&mut section),
+        _ => read_express(&mut section, secrets),
+    };
+    let managed = matches!(format, Format::Onedoor { .. });
+    let cookie = section.parsed("cookie", parse_cookie_name).or_else(|| preset.cookie.map(str::to_owned));
+    if cookie.is_none() && !managed {
+        section.require("cookie", "name the app's session cookie: the framework has no name of its own for it");
+    }
     if let (Some(cookie), Format::Express { cookie_path, cookie_domain, .. }) = (&cookie, &format)
         && cookie.starts_with("__Host-")
         && (cookie_path != "/" || cookie_domain.is_some())
@@ -114,18 +138,18 @@ pub(super) fn read(
         let remedy = "browsers want `cookie_path = \"/\"` and no `cookie_domain` for it";
         section.reader.error(section.span_of("cookie"), "a `__Host-` cookie has no path and no domain", remedy);
     }
-    let managed = !matches!(format, Format::Express { .. });
-    let default_prefix = || if managed { format!("{}session:", store.namespace) } else { "sess:".to_owned() };
+    let prefix = section.text("prefix").map(|text| text.text);
+    let default_prefix = || if managed { format!("{}session:", store.namespace) } else { preset.prefix.to_owned() };
     let session = Session {
         name: section.parsed("name", parse_name).or_else(|| word.map(str::to_owned)).unwrap_or_default(),
-        cookie: cookie.or_else(|| (!managed).then(|| "connect.sid".to_owned())),
-        prefix: section.text("prefix").map_or_else(default_prefix, |text| text.text),
-        user: read_user(&mut section, express, managed),
+        cookie,
+        prefix: prefix.unwrap_or_else(default_prefix),
+        user: read_user(&mut section, preset, word.is_some()),
         roles: section
             .parsed("roles", RecordPath::parse)
             .or_else(|| managed.then(|| RecordPath(vec!["roles".to_owned()]))),
-        login: section.parsed("login", |text| parse_target(text, "https")).unwrap_or_default(),
-        return_to: section.parsed("return_to", parse_parameter).flatten(),
+        login: section.parsed("login", |text| parse_target(text, "https")).unwrap_or_else(|| preset.login.to_owned()),
+        return_to: section.parsed("return_to", parse_parameter).unwrap_or_else(|| Some(preset.return_to.to_owned())),
         forward_cookie: section.flag("forward_cookie"),
         set_by: read_set_by(&mut section, managed, upstreams),
         harden: section.flag("harden"),
@@ -134,21 +158,15 @@ pub(super) fn read(
             .map(|word| if word == "strict" { SameSite::Strict } else { SameSite::Lax }),
         span: section.span.clone(),
         format,
+        preset,
     };
     section.finish();
     word.map(|_| session)
 }
 
-fn read_express(section: &mut Section<'_>, required: bool, watched: &mut Vec<PathBuf>) -> Format {
-    for name in ["ttl", "max_age"] {
-        section.refuse(
-            name,
-            &format!("`{name}` is only for sessions of the gateway's own"),
-            "leave it out: the app decides",
-        );
-    }
+fn read_express(section: &mut Section<'_>, secrets: Vec<Secret>) -> Format {
     Format::Express {
-        secrets: secrets::read(section, required, watched),
+        secrets,
         cookie_path: section.parsed("cookie_path", parse_cookie_path).unwrap_or_default(),
         cookie_domain: section.parsed("cookie_domain", parse_cookie_domain),
         cookie_max_age: section.optional_duration("cookie_max_age"),
@@ -156,13 +174,6 @@ fn read_express(section: &mut Section<'_>, required: bool, watched: &mut Vec<Pat
 }
 
 fn read_onedoor(section: &mut Section<'_>) -> Format {
-    for name in ["secrets", "secrets_file"] {
-        let remedy = "leave it out: the cookie is a random id that means nothing outside the store";
-        section.refuse(name, "sessions of the gateway's own are not signed", remedy);
-    }
-    for name in ["cookie_path", "cookie_domain", "cookie_max_age"] {
-        section.refuse(name, &format!("`{name}` is only for `format = \"express\"`"), "leave it out");
-    }
     let (ttl, max_age) = (section.duration("ttl"), section.duration("max_age"));
     if ttl > max_age && section.has("ttl") {
         let remedy = "no session lives longer than `max_age`: raise it, or lower `ttl`";
@@ -171,15 +182,15 @@ fn read_onedoor(section: &mut Section<'_>) -> Format {
     Format::Onedoor { ttl, max_age }
 }
 
-fn read_user(section: &mut Section<'_>, express: bool, managed: bool) -> Vec<RecordPath> {
-    if express {
+fn read_user(section: &mut Section<'_>, preset: &Preset, required: bool) -> Vec<RecordPath> {
+    if preset.user.is_empty() && required {
         section.require("user", "name the path to the user's id in the record, such as `user = \"user.id\"`");
     }
-    if managed && !section.has("user") {
-        section.take("user");
-        return vec![RecordPath(vec!["user".to_owned(), "id".to_owned()])];
+    let paths = section.parsed_list("user", RecordPath::parse);
+    if section.has("user") {
+        return paths;
     }
-    section.parsed_list("user", RecordPath::parse)
+    preset.user.iter().filter_map(|path| RecordPath::parse(path).ok()).collect()
 }
 
 fn read_set_by(section: &mut Section<'_>, managed: bool, upstreams: &[Upstream]) -> SetBy {

@@ -175,7 +175,8 @@ impl Snapshot {
             Commands::discard(headers);
             return Ok(());
         }
-        let (Some(commands), Some(sessions)) = (Commands::take(headers)?, self.sessions.first()) else {
+        let sessions = self.sessions.iter().find(|sessions| sessions.are_written_here());
+        let (Some(commands), Some(sessions)) = (Commands::take(headers)?, sessions) else {
             return Ok(());
         };
         // Boxed: few requests come here, and all would carry its size.

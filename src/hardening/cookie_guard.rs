@@ -55,8 +55,8 @@ impl CookieGuard {
         let lines: Vec<_> = headers.get_all(SET_COOKIE).iter().cloned().collect();
         headers.remove(SET_COOKIE);
         let mut removed = 0;
-        for line in lines {
-            match self.judge(line, exchange) {
+        for line in &lines {
+            match self.judge(line.clone(), &lines, exchange) {
                 Some(line) => _ = headers.append(SET_COOKIE, line),
                 None => removed += 1,
             }
@@ -68,11 +68,15 @@ impl CookieGuard {
         self.0.iter().find(|guarded| guarded.sessions.owns_cookie(cookie.name))
     }
 
-    fn judge(&self, line: HeaderValue, exchange: Exchange<'_>) -> Option<HeaderValue> {
-        let cookie = SetCookie::parse(line.as_bytes());
+    fn judge(&self, line: HeaderValue, lines: &[HeaderValue], exchange: Exchange<'_>) -> Option<HeaderValue> {
+        let mut cookie = SetCookie::parse(line.as_bytes());
         let Some(guarded) = self.owner(&cookie) else {
             return Some(line);
         };
+        cookie.companion = guarded.sessions.companion().and_then(|name| {
+            let mut others = lines.iter().map(|line| SetCookie::parse(line.as_bytes()));
+            others.find(|other| other.name == name.as_bytes()).map(|other| other.value)
+        });
         if !guarded.permits(&cookie, exchange) {
             return None;
         }
@@ -92,17 +96,19 @@ impl CookieGuard {
 }
 
 impl Guarded {
+    fn verify(&self, cookie: &SetCookie<'_>) -> Option<SessionId> {
+        self.sessions.verify(cookie.value, cookie.companion)
+    }
+
     fn permits(&self, cookie: &SetCookie<'_>, exchange: Exchange<'_>) -> bool {
         if self.sessions.are_the_gateways_own() {
             return false;
         }
         match &self.set_by {
             SetBy::Any => true,
-            SetBy::Verified => cookie.deletes() || self.sessions.verify(cookie.value).is_some(),
+            SetBy::Verified => cookie.deletes() || self.verify(cookie).is_some(),
             SetBy::Upstreams(names) => {
-                let renews = || {
-                    exchange.presented.is_some() && self.sessions.verify(cookie.value).as_ref() == exchange.presented
-                };
+                let renews = || exchange.presented.is_some() && self.verify(cookie).as_ref() == exchange.presented;
                 names.iter().any(|name| name == exchange.upstream) || renews()
             }
         }
@@ -110,7 +116,7 @@ impl Guarded {
 
     /// Whether the cookie passes for nothing but that it deletes.
     fn only_deletes(&self, cookie: &SetCookie<'_>) -> bool {
-        matches!(self.set_by, SetBy::Verified) && !cookie.says_nothing() && self.sessions.verify(cookie.value).is_none()
+        matches!(self.set_by, SetBy::Verified) && !cookie.says_nothing() && self.verify(cookie).is_none()
     }
 
     fn missing(&self, cookie: &SetCookie<'_>, https: bool) -> String {
@@ -134,6 +140,8 @@ impl Guarded {
 struct SetCookie<'a> {
     name: &'a [u8],
     value: &'a [u8],
+    /// The value of the cookie that proves this one, if the format has such a cookie and it is set, too.
+    companion: Option<&'a [u8]>,
     attributes: &'a [u8],
 }
 
@@ -147,7 +155,7 @@ impl<'a> SetCookie<'a> {
         } else if !pair.contains(&b'=') {
             name = b"";
         }
-        Self { name, value, attributes }
+        Self { name, value, companion: None, attributes }
     }
 
     fn attributes(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {

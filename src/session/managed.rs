@@ -1,7 +1,8 @@
 //! Managed sessions: the commands that an upstream with `session_authority` sends in its response's header.
 
 use super::{
-    Sessions, format,
+    Sessions,
+    format::{self, Own},
     id::SessionId,
     store::{NotUpdated, Outage, Updated},
     value::{Fault, Value, json, patch},
@@ -11,7 +12,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use cookie::Cookie;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// The longest command, in bytes.
 const COMMAND_MAX: usize = 16 * 1024;
@@ -121,29 +122,39 @@ impl Sessions {
         https: bool,
         worker: Worker,
     ) -> Result<Vec<HeaderValue>, Disobedience> {
+        let Some(own) = self.format.own() else {
+            let why = "only sessions of the formats `onedoor` and `express` are written by the gateway";
+            return Err(Disobedience::Fault(CommandFault { header: commands.writer(), why }));
+        };
         let begins_anew = commands.logout || commands.login.is_some();
         let changes = commands.update.is_some() || commands.increment.is_some();
         if let Some(id) = presented.filter(|_| !begins_anew && changes)
-            && self.change(commands, id, worker).await? == Updated::Done
+            && self.change(own, commands, id, worker).await? == Updated::Done
         {
             return Ok(Vec::new());
         }
         // The new record is made before the old one is deleted, so that a command that cannot be obeyed ends no
         // session.
-        let new = if commands.login.is_some() || changes { Some(self.draft(commands, https)?) } else { None };
+        let new = if commands.login.is_some() || changes { Some(draft(own, commands, https)?) } else { None };
         if let Some(id) = presented.filter(|_| begins_anew) {
             self.store.delete(worker, &self.format.key(id)).await.map_err(Disobedience::Outage)?;
         }
         match new {
-            Some(draft) => Ok(vec![self.begin(draft, https, worker).await?]),
-            None if commands.logout => Ok(vec![self.cleared(https)?]),
+            Some(draft) => Ok(vec![self.begin(own, draft, https, worker).await?]),
+            None if commands.logout => Ok(vec![cleared(own, https)?]),
             None => Ok(Vec::new()),
         }
     }
 
-    async fn change(&self, commands: &Commands, id: &SessionId, worker: Worker) -> Result<Updated, Disobedience> {
+    async fn change(
+        &self,
+        own: &Own,
+        commands: &Commands,
+        id: &SessionId,
+        worker: Worker,
+    ) -> Result<Updated, Disobedience> {
         let change = |record: &[u8]| {
-            let rewritten = self.format.rewrite(record, clock::since_epoch(), |data| commands.change(data))?;
+            let rewritten = own.rewrite(record, clock::since_epoch(), |data| commands.change(data))?;
             rewritten.map(|record| seal(commands, &record)).transpose()
         };
         self.store.update(worker, &self.format.key(id), change).await.map_err(|cause| match cause {
@@ -152,18 +163,11 @@ impl Sessions {
         })
     }
 
-    /// A new session's record, and how long it lives.
-    fn draft(&self, commands: &Commands, https: bool) -> Result<(Bytes, std::time::Duration), Disobedience> {
-        let mut data = commands.login.clone().unwrap_or(Value::Map(Vec::new()));
-        commands.change(&mut data).map_err(Disobedience::Fault)?;
-        let (record, ttl) = self.format.begin(data, https, clock::since_epoch());
-        Ok((seal(commands, &record).map_err(Disobedience::Fault)?, ttl))
-    }
-
     /// Creates a record under a fresh id; returns the cookie that names it.
     async fn begin(
         &self,
-        (record, ttl): (Bytes, std::time::Duration),
+        own: &Own,
+        (record, ttl): (Bytes, Duration),
         https: bool,
         worker: Worker,
     ) -> Result<HeaderValue, Disobedience> {
@@ -175,14 +179,22 @@ impl Sessions {
         if !created.map_err(Disobedience::Outage)? {
             return Err(outage("a fresh id is taken"));
         }
-        line(&self.format.cookie(self.format.sign(&id), https, Some(clock::since_epoch())))
+        line(&own.cookie(own.sign(&id), https, Some(clock::since_epoch())))
     }
+}
 
-    fn cleared(&self, https: bool) -> Result<HeaderValue, Disobedience> {
-        let mut cookie = self.format.cookie(String::new(), https, None);
-        cookie.make_removal();
-        line(&cookie)
-    }
+/// A new session's record, and how long it lives.
+fn draft(own: &Own, commands: &Commands, https: bool) -> Result<(Bytes, Duration), Disobedience> {
+    let mut data = commands.login.clone().unwrap_or(Value::Map(Vec::new()));
+    commands.change(&mut data).map_err(Disobedience::Fault)?;
+    let (record, ttl) = own.begin(data, https, clock::since_epoch());
+    Ok((seal(commands, &record).map_err(Disobedience::Fault)?, ttl))
+}
+
+fn cleared(own: &Own, https: bool) -> Result<HeaderValue, Disobedience> {
+    let mut cookie = own.cookie(String::new(), https, None);
+    cookie.make_removal();
+    line(&cookie)
 }
 
 fn line(cookie: &Cookie<'_>) -> Result<HeaderValue, Disobedience> {

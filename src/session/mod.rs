@@ -1,5 +1,6 @@
 //! Sessions: from a Cookie header to who is calling, and, for managed sessions, from commands to records.
 
+mod absence;
 pub mod format;
 pub mod id;
 pub mod managed;
@@ -14,7 +15,8 @@ use crate::{
     tasks::Worker,
     telemetry::metrics::Metrics,
 };
-use format::{Format, Opened};
+pub use absence::Absence;
+use format::{Format, Opened, Own, Presented};
 use http::HeaderMap;
 use id::SessionId;
 use std::sync::Arc;
@@ -67,39 +69,6 @@ pub enum Verdict {
     Unknown(Outage),
 }
 
-/// Why there is no valid session; for log, metrics and `explain`, never for the client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Absence {
-    /// No cookie of the session's name.
-    NoCookie,
-    /// The cookie does not have the format's shape.
-    Malformed,
-    /// No secret verifies the signature.
-    BadSignature,
-    /// The store holds no such record.
-    NotFound,
-    /// The record is older than `max_age`.
-    Expired,
-    /// The record names no user.
-    Anonymous,
-    /// The record cannot be read.
-    Unreadable(&'static str),
-}
-
-impl std::fmt::Display for Absence {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoCookie => f.write_str("no cookie"),
-            Self::Malformed => f.write_str("the cookie does not have the format's shape"),
-            Self::BadSignature => f.write_str("bad signature: no secret verifies the cookie"),
-            Self::NotFound => f.write_str("not in the store: expired, logged out or never there"),
-            Self::Expired => f.write_str("older than max_age"),
-            Self::Anonymous => f.write_str("anonymous: the record names no user"),
-            Self::Unreadable(why) => write!(f, "unreadable record: {why}"),
-        }
-    }
-}
-
 /// How the Cookie header must change before it is forwarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CookieEdit {
@@ -116,8 +85,8 @@ pub struct Identified {
     pub verdict: Verdict,
     /// The id of the record that was found, if any, even if it has no user: what `Session-Update` changes.
     pub presented: Option<SessionId>,
-    /// The change to the Cookie header, if one is needed.
-    pub edit: Option<CookieEdit>,
+    /// The changes to the Cookie header that are needed.
+    pub edits: Vec<CookieEdit>,
 }
 
 /// What one cookie turned out to be.
@@ -127,13 +96,20 @@ enum Finding {
     Absent(Absence, Option<SessionId>),
 }
 
+/// Where a cookie stands in the Cookie header, and its companion if the format has one.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    cookie: usize,
+    companion: Option<usize>,
+}
+
 /// What the cookies of a request have shown so far.
 #[derive(Default)]
 struct Search {
     cookies: usize,
     lookups: usize,
-    known: Option<(usize, Box<Session>)>,
-    anonymous: Option<(usize, SessionId)>,
+    known: Option<(Place, Box<Session>)>,
+    anonymous: Option<(Place, SessionId)>,
     absence: Option<Absence>,
     ended: bool,
 }
@@ -141,11 +117,10 @@ struct Search {
 impl Sessions {
     /// Prepares a `[session]`; `store` holds its records.
     pub fn compile(config: &config::session::Session, store: Store, metrics: &Metrics) -> Self {
-        let format = Format::compile(config);
         Self {
-            verdicts: Verdicts::compile(config, format.name(), metrics),
+            verdicts: Verdicts::compile(config, metrics),
             name: config.name.as_str().into(),
-            format,
+            format: Format::compile(config),
             user: config.user.clone(),
             roles: config.roles.clone(),
             selection: Selection::whole(),
@@ -183,8 +158,8 @@ impl Sessions {
             if search.known.is_some() || outage.is_some() {
                 continue;
             }
-            let id = match self.format.verify(pair.value) {
-                Ok(id) if search.lookups < LOOKUPS_MAX => id,
+            let (id, place) = match self.prove(pair, headers) {
+                Ok(proven) if search.lookups < LOOKUPS_MAX => proven,
                 Ok(_) => continue,
                 Err(absence) => {
                     search.note(absence);
@@ -193,11 +168,11 @@ impl Sessions {
             };
             search.lookups += 1;
             match self.look_up(id, worker).await {
-                Ok(finding) => search.found(pair.position, finding),
+                Ok(finding) => search.found(place, finding),
                 Err(cause) => outage = Some(cause),
             }
         }
-        let edit = self.edit(&search, https);
+        let edits = self.edits(&search, https);
         let presented = search.known.as_ref().map(|(_, session)| session.id.clone());
         let presented = presented.or(search.anonymous.map(|(_, id)| id));
         let verdict = match (search.known, outage) {
@@ -206,25 +181,25 @@ impl Sessions {
             (None, None) => Verdict::Absent(search.absence.unwrap_or(Absence::NoCookie)),
         };
         self.verdicts.count(&verdict, worker);
-        Identified { verdict, presented, edit }
+        Identified { verdict, presented, edits }
     }
 
     /// The id that the request's cookies prove, if they prove one. Whether it has a record is asked only where
     /// several cookies prove one, so that a planted cookie does not stand before the session that is to end.
     pub async fn presented_by_id(&self, headers: &HeaderMap, https: bool, worker: Worker) -> Option<SessionId> {
-        let mut proven = self.pairs(headers, https).filter_map(|pair| self.format.verify(pair.value).ok());
-        let first = proven.next()?;
-        if proven.all(|id| id == first) {
+        let mut proven = self.pairs(headers, https).filter_map(|pair| self.prove(pair, headers).ok());
+        let (first, _) = proven.next()?;
+        if proven.all(|(id, _)| id == first) {
             return Some(first);
         }
         // A store that is down is noticed when the session is to end.
         Some(Box::pin(self.identify(headers, https, worker)).await.presented.unwrap_or(first))
     }
 
-    /// The change to the Cookie header on rules that do not look at sessions.
-    pub fn strip_edit(&self, headers: &HeaderMap, https: bool) -> Option<CookieEdit> {
+    /// The changes to the Cookie header on rules that do not look at sessions.
+    pub fn strip_edits(&self, headers: &HeaderMap, https: bool) -> Vec<CookieEdit> {
         let is_due = !self.forwards_cookie && self.pairs(headers, https).next().is_some();
-        is_due.then(|| self.keeping(None, https))
+        if is_due { self.keeping(None, https) } else { Vec::new() }
     }
 
     /// Whether cookies of this name belong to these sessions, over https or over http.
@@ -235,12 +210,42 @@ impl Sessions {
 
     /// Whether the gateway alone may set their cookie.
     pub fn are_the_gateways_own(&self) -> bool {
-        matches!(self.format, Format::Onedoor(_))
+        matches!(self.format, Format::Own(Own::Onedoor(_)))
     }
 
-    /// The id that a cookie's value proves: a good signature, or the right form where nothing is signed.
-    pub fn verify(&self, value: &[u8]) -> Option<SessionId> {
-        self.format.verify(value).ok()
+    /// Whether an upstream may steer them.
+    pub fn are_written_here(&self) -> bool {
+        self.format.own().is_some()
+    }
+
+    /// The name of a second cookie that the first means nothing without.
+    pub fn companion(&self) -> Option<&str> {
+        self.format.companion().map(|name| &**name)
+    }
+
+    /// The id that a cookie's value proves: a good signature, or the right form where nothing is signed. `companion`
+    /// is the value of [`Sessions::companion`].
+    pub fn verify(&self, value: &[u8], companion: Option<&[u8]>) -> Option<SessionId> {
+        self.format.verify(Presented { value, companion }).ok()
+    }
+
+    /// The id that a cookie proves, and where the cookies stand that prove it.
+    fn prove(&self, pair: Pair<'_>, headers: &HeaderMap) -> Result<(SessionId, Place), Absence> {
+        let mut presented = Presented { value: pair.value, companion: None };
+        let mut place = Place { cookie: pair.position, companion: None };
+        let Some(companion) = self.format.companion() else {
+            return self.format.verify(presented).map(|id| (id, place));
+        };
+        let named = |pair: &Pair<'_>| pair.name == companion.as_bytes();
+        let mut absence = Absence::BadSignature;
+        for companion in cookie_header::pairs(headers).filter(named).take(LOOKUPS_MAX) {
+            (presented.companion, place.companion) = (Some(companion.value), Some(companion.position));
+            match self.format.verify(presented) {
+                Ok(id) => return Ok((id, place)),
+                Err(cause) => absence = cause,
+            }
+        }
+        Err(absence)
     }
 
     fn pairs<'a>(&'a self, headers: &'a HeaderMap, https: bool) -> impl Iterator<Item = Pair<'a>> {
@@ -251,11 +256,11 @@ impl Sessions {
     async fn look_up(&self, id: SessionId, worker: Worker) -> Result<Finding, Outage> {
         let key = self.format.key(&id);
         let (record, remaining) = match self.format {
-            Format::Express(_) => (self.store.read(worker, &key).await?, None),
-            Format::Onedoor(_) => {
+            Format::Own(Own::Onedoor(_)) => {
                 let reading = self.store.read_whole(worker, &key, [None; 2]).await?;
                 (reading.record, reading.remaining)
             }
+            Format::Own(Own::Express(_)) | Format::Foreign(_) => (self.store.read(worker, &key).await?, None),
         };
         let bytes = match record {
             Record::Present(bytes) => bytes,
@@ -275,7 +280,7 @@ impl Sessions {
                 return Ok(Finding::Absent(absence, None));
             }
         };
-        if let (Format::Onedoor(onedoor), Some(ends)) = (&self.format, ends)
+        if let (Format::Own(Own::Onedoor(onedoor)), Some(ends)) = (&self.format, ends)
             && let Some(ttl) = onedoor.renewal(ends, remaining, now)
         {
             // The session is valid whether or not the store takes the renewal; the next request tries again.
@@ -290,32 +295,36 @@ impl Sessions {
 
     /// Gateway and app must never see different users, and what the gateway itself ended must not look alive to the
     /// app.
-    fn edit(&self, search: &Search, https: bool) -> Option<CookieEdit> {
+    fn edits(&self, search: &Search, https: bool) -> Vec<CookieEdit> {
         if search.cookies == 0 {
-            return None;
+            return Vec::new();
         }
         if !self.forwards_cookie {
-            return Some(self.keeping(None, https));
+            return self.keeping(None, https);
         }
         match &search.known {
-            Some((position, _)) => (search.cookies > 1).then(|| self.keeping(Some(*position), https)),
-            None if search.ended => Some(self.keeping(search.anonymous.as_ref().map(|(position, _)| *position), https)),
-            None => None,
+            Some((place, _)) if search.cookies > 1 || place.companion.is_some() => self.keeping(Some(*place), https),
+            None if search.ended => self.keeping(search.anonymous.as_ref().map(|(place, _)| *place), https),
+            _ => Vec::new(),
         }
     }
 
-    fn keeping(&self, keep: Option<usize>, https: bool) -> CookieEdit {
-        CookieEdit { name: self.format.cookie_name(https).clone(), keep }
+    fn keeping(&self, keep: Option<Place>, https: bool) -> Vec<CookieEdit> {
+        let cookie = self.format.cookie_name(https).clone();
+        let mut edits = vec![CookieEdit { name: cookie, keep: keep.map(|place| place.cookie) }];
+        let companion = self.format.companion().cloned();
+        edits.extend(companion.map(|name| CookieEdit { name, keep: keep.and_then(|place| place.companion) }));
+        edits
     }
 }
 
 impl Search {
-    fn found(&mut self, position: usize, finding: Finding) {
+    fn found(&mut self, place: Place, finding: Finding) {
         match finding {
-            Finding::Valid(session) => self.known = Some((position, session)),
+            Finding::Valid(session) => self.known = Some((place, session)),
             Finding::Absent(absence, id) => {
                 self.ended |= absence == Absence::Expired;
-                self.anonymous = self.anonymous.take().or(id.map(|id| (position, id)));
+                self.anonymous = self.anonymous.take().or(id.map(|id| (place, id)));
                 self.note(absence);
             }
         }
@@ -325,20 +334,6 @@ impl Search {
     fn note(&mut self, absence: Absence) {
         if self.absence.as_ref().is_none_or(|known| known.closeness() < absence.closeness()) {
             self.absence = Some(absence);
-        }
-    }
-}
-
-impl Absence {
-    fn closeness(&self) -> u8 {
-        match self {
-            Self::NoCookie => 0,
-            Self::Malformed => 1,
-            Self::BadSignature => 2,
-            Self::NotFound => 3,
-            Self::Unreadable(_) => 4,
-            Self::Expired => 5,
-            Self::Anonymous => 6,
         }
     }
 }

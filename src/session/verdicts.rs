@@ -19,10 +19,10 @@ pub(super) struct Verdicts {
 }
 
 impl Verdicts {
-    pub(super) fn compile(session: &Session, format: &str, metrics: &Metrics) -> Self {
+    pub(super) fn compile(session: &Session, metrics: &Metrics) -> Self {
         Self {
             verdicts: WORDS.map(|word| metrics.counter(&families::VERDICTS, &[&session.name, word])),
-            unreadable: metrics.counter(&families::UNREADABLE, &[format]),
+            unreadable: metrics.counter(&families::UNREADABLE, &[session.preset.format]),
         }
     }
 
@@ -49,7 +49,7 @@ fn place(verdict: &Verdict) -> Option<usize> {
             Absence::Malformed => 3,
             Absence::BadSignature => 4,
             Absence::NotFound => 5,
-            Absence::Expired => 6,
+            Absence::Expired | Absence::Lapsed => 6,
             Absence::Anonymous => 7,
             Absence::Unreadable(_) => 8,
         },

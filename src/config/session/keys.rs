@@ -1,5 +1,6 @@
 //! The keys of `[session]`.
 
+use super::preset::WORDS;
 use crate::config::keys::{Key, Shape, Table};
 
 /// The keys of `[session]`, of all formats.
@@ -8,8 +9,8 @@ pub(in crate::config) static TABLE: Table = Table {
     keys: &[
         Key {
             name: "format",
-            shape: Shape::Choice { default: None, of: &["express", "onedoor"] },
-            meaning: "Whose sessions: `express` (express-session with connect-redis) or `onedoor` (the gateway's own). Required.",
+            shape: Shape::Choice { default: None, of: &WORDS },
+            meaning: "Whose sessions: those of a framework's apps, or `onedoor` (the gateway's own). Required.",
         },
         Key {
             name: "name",
@@ -19,27 +20,27 @@ pub(in crate::config) static TABLE: Table = Table {
         Key {
             name: "cookie",
             shape: Shape::Text(None),
-            meaning: "The cookie's name. By default `connect.sid`; for onedoor `__Host-onedoor` over https, else `onedoor`.",
+            meaning: "The cookie's name. By default the framework's; for onedoor `__Host-onedoor` over https, else `onedoor`.",
         },
         Key {
             name: "secrets",
             shape: Shape::Secrets,
-            meaning: "express: what signs the cookie, newest first; the first signs, all verify.",
+            meaning: "What signs the cookie, newest first; the first signs, all verify. For formats that sign.",
         },
         Key {
             name: "secrets_file",
             shape: Shape::Text(None),
-            meaning: "express: a file with one secret a line, instead of `secrets`; relative to the configuration.",
+            meaning: "A file with one secret a line, instead of `secrets`; relative to the configuration.",
         },
         Key {
             name: "prefix",
             shape: Shape::Text(None),
-            meaning: "Begins the keys of the sessions in the store. By default `sess:`; for onedoor `<namespace>session:`.",
+            meaning: "Begins the keys of the sessions in the store. By default the framework's; for onedoor `<namespace>session:`.",
         },
         Key {
             name: "user",
             shape: Shape::Texts(&[]),
-            meaning: "Where the user's id is in the record; of several paths the first that is there. Default for onedoor: `user.id`.",
+            meaning: "Where the user's id is in the record; of several paths the first that is there. Required where the framework has no place for it.",
         },
         Key {
             name: "roles",
@@ -48,19 +49,19 @@ pub(in crate::config) static TABLE: Table = Table {
         },
         Key {
             name: "login",
-            shape: Shape::Text(Some("/login")),
-            meaning: "Where a browser without a session is sent: a path of this site, or an absolute https URL.",
+            shape: Shape::Text(None),
+            meaning: "Where a browser without a session is sent: a path of this site, or an absolute https URL. By default the framework's, else `/login`.",
         },
         Key {
             name: "return_to",
-            shape: Shape::Text(Some("return_to")),
-            meaning: "The query parameter that carries the way back; \"\" is none.",
+            shape: Shape::Text(None),
+            meaning: "The query parameter that carries the way back; \"\" is none. By default the framework's, else `return_to`.",
         },
         Key { name: "forward_cookie", shape: Shape::Flag(true), meaning: "Whether upstreams see the session cookie." },
         Key {
             name: "set_by",
             shape: Shape::Texts(&["verified"]),
-            meaning: "express: who may set the session cookie: \"verified\" (any upstream whose value verifies), \"any\", or upstreams by name.",
+            meaning: "Who may set the session cookie: \"verified\" (any upstream whose value verifies), \"any\", or upstreams by name.",
         },
         Key {
             name: "harden",

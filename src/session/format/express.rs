@@ -1,6 +1,6 @@
 //! express-session with connect-redis: a signed cookie, a JSON record that the app itself keeps alive.
 
-use super::{Absence, Fault, Opened, Selection, SessionId, Value, json, same_site};
+use super::{Absence, Fault, Opened, Selection, SessionId, Value, json, own::same_site};
 use crate::{config::session, secret::Secret};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use cookie::{Cookie, time::OffsetDateTime};

@@ -1,7 +1,13 @@
-//! The formats, a file each with the same verbs.
+//! The formats, a file each with the same verbs: how a cookie names a record, and what a record means.
+//!
+//! A format that only apps write is a file here, an arm of `Dialect`, an arm of [`session::Format`], and a row of
+//! [`session::preset::PRESETS`].
 
 mod express;
+mod foreign;
 mod onedoor;
+mod own;
+mod starlette;
 
 use super::{
     Absence,
@@ -9,20 +15,29 @@ use super::{
     value::{Fault, Value, json, selection::Selection},
 };
 use crate::config::session;
-use bytes::Bytes;
-use cookie::{Cookie, SameSite};
 use std::{sync::Arc, time::Duration};
 
-pub(super) use express::Express;
+use express::Express;
+use foreign::{Dialect, Foreign};
 pub(super) use onedoor::Onedoor;
+pub(super) use own::{Own, seal};
 
-/// Whose sessions: how a cookie names a record, and what a record means.
+/// Whose sessions.
 #[derive(Debug)]
 pub(super) enum Format {
-    /// express-session with connect-redis.
-    Express(Express),
-    /// The gateway's own.
-    Onedoor(Onedoor),
+    /// The gateway writes them, too.
+    Own(Own),
+    /// Only apps write them.
+    Foreign(Foreign),
+}
+
+/// A cookie that may prove a session's id.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Presented<'a> {
+    /// Its value, as it came.
+    pub(super) value: &'a [u8],
+    /// The value of the format's second cookie, see [`Format::companion`].
+    pub(super) companion: Option<&'a [u8]>,
 }
 
 /// A record as its format understands it.
@@ -34,8 +49,17 @@ pub(super) struct Opened {
     pub(super) ends: Option<Duration>,
 }
 
+impl Presented<'_> {
+    /// The value itself as an id, where nothing is signed and `fits` knows the alphabet.
+    fn bare_id(self, fits: impl FnOnce(&[u8]) -> bool) -> Result<SessionId, Absence> {
+        let id = str::from_utf8(self.value).ok().filter(|id| fits(id.as_bytes()));
+        id.map(SessionId::new).ok_or(Absence::Malformed)
+    }
+}
+
 impl Format {
     pub(super) fn compile(config: &session::Session) -> Self {
+        let foreign = |dialect| Self::Foreign(Foreign::compile(config, dialect));
         match &config.format {
             session::Format::Express { secrets, cookie_path, cookie_domain, cookie_max_age } => {
                 let own = express::Own {
@@ -44,107 +68,63 @@ impl Format {
                     max_age: *cookie_max_age,
                     same_site: config.same_site,
                 };
-                Self::Express(Express::compile(config, secrets, own))
+                Self::Own(Own::Express(Express::compile(config, secrets, own)))
             }
-            session::Format::Onedoor { ttl, max_age } => Self::Onedoor(Onedoor::compile(config, *ttl, *max_age)),
+            session::Format::Onedoor { ttl, max_age } => {
+                Self::Own(Own::Onedoor(Onedoor::compile(config, *ttl, *max_age)))
+            }
+            session::Format::Starlette => foreign(Dialect::Starlette),
         }
     }
 
-    /// Its name in `[session] format`.
-    pub(super) fn name(&self) -> &'static str {
+    /// The format as one that the gateway writes.
+    pub(super) fn own(&self) -> Option<&Own> {
         match self {
-            Self::Express(_) => "express",
-            Self::Onedoor(_) => "onedoor",
+            Self::Own(own) => Some(own),
+            Self::Foreign(_) => None,
         }
     }
 
     /// The name of the cookie.
     pub(super) fn cookie_name(&self, https: bool) -> &Arc<str> {
         match self {
-            Self::Express(express) => express.cookie_name(),
-            Self::Onedoor(onedoor) => onedoor.cookie_name(https),
+            Self::Own(own) => own.cookie_name(https),
+            Self::Foreign(foreign) => foreign.cookie_name(),
         }
     }
 
-    /// The id that a cookie's value proves. Asks no store.
-    pub(super) fn verify(&self, value: &[u8]) -> Result<SessionId, Absence> {
+    /// The name of a second cookie that the first means nothing without, such as the one with its signature.
+    pub(super) fn companion(&self) -> Option<&Arc<str>> {
         match self {
-            Self::Express(express) => express.verify(value),
-            Self::Onedoor(onedoor) => onedoor.verify(value),
+            Self::Own(_) => None,
+            Self::Foreign(foreign) => foreign.companion(),
         }
     }
 
-    /// The cookie's value that proves `id`.
-    pub(super) fn sign(&self, id: &SessionId) -> String {
+    /// The id that a cookie proves. Asks no store.
+    pub(super) fn verify(&self, cookie: Presented<'_>) -> Result<SessionId, Absence> {
         match self {
-            Self::Express(express) => express.sign(id),
-            Self::Onedoor(_) => id.expose().to_owned(),
+            Self::Own(own) => own.verify(cookie.value),
+            Self::Foreign(foreign) => foreign.verify(cookie),
         }
     }
 
     /// The store's key for an id.
     pub(super) fn key(&self, id: &SessionId) -> String {
         match self {
-            Self::Express(express) => express.key(id),
-            Self::Onedoor(onedoor) => onedoor.key(id),
+            Self::Own(own) => own.key(id),
+            Self::Foreign(foreign) => foreign.key(id),
         }
     }
 
     /// Reads a record at a time since the Unix epoch; what is not selected may be left out.
     pub(super) fn open(&self, record: &[u8], selection: &Selection, now: Duration) -> Result<Opened, Absence> {
         match self {
-            Self::Express(_) => express::open(record, selection),
-            Self::Onedoor(onedoor) => onedoor.open(record, now),
+            Self::Own(own) => own.open(record, selection, now),
+            Self::Foreign(foreign) => foreign.open(record),
         }
-    }
-
-    /// What a new session's record holds, and how long it lives.
-    pub(super) fn begin(&self, data: Value, https: bool, now: Duration) -> (Value, Duration) {
-        match self {
-            Self::Express(express) => express.begin(data, https, now),
-            Self::Onedoor(onedoor) => onedoor.begin(data, now),
-        }
-    }
-
-    /// The new bytes of a record whose data `change` has changed. `None` = the session has ended, or cannot be read.
-    pub(super) fn rewrite<E>(
-        &self,
-        record: &[u8],
-        now: Duration,
-        change: impl FnOnce(&mut Value) -> Result<(), E>,
-    ) -> Result<Option<Value>, E> {
-        match self {
-            Self::Express(_) => express::rewrite(record, change),
-            Self::Onedoor(onedoor) => onedoor.rewrite(record, now, change),
-        }
-    }
-
-    /// A cookie that the gateway sets. With the time at which the session begins it also says when it ends, where the
-    /// format lets the browser know.
-    pub(super) fn cookie(&self, value: String, https: bool, begins: Option<Duration>) -> Cookie<'static> {
-        let mut cookie = Cookie::new(self.cookie_name(https).to_string(), value);
-        cookie.set_http_only(true);
-        if https {
-            cookie.set_secure(true);
-        }
-        match self {
-            Self::Express(express) => express.dress(&mut cookie, begins),
-            Self::Onedoor(onedoor) => onedoor.dress(&mut cookie),
-        }
-        cookie
     }
 }
 
-/// The record as bytes, or why a reader would refuse it.
-pub(super) fn seal(record: &Value) -> Result<Bytes, Fault> {
-    let text = json::write(record);
-    json::read(text.as_bytes())?;
-    Ok(text.into())
-}
-
-fn same_site(same_site: session::SameSite) -> SameSite {
-    match same_site {
-        session::SameSite::Lax => SameSite::Lax,
-        session::SameSite::Strict => SameSite::Strict,
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! The gateway's own sessions: a random id in the cookie, its hash in the store.
 
-use super::{Absence, Fault, Opened, SessionId, Value, json, same_site};
+use super::{Absence, Fault, Opened, SessionId, Value, json, own::same_site};
 use crate::config::session;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cookie::Cookie;

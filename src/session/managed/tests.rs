@@ -194,8 +194,7 @@ async fn an_update_of_a_session_that_ended_meanwhile_starts_a_new_one_without_a_
         let late = commands(&[("session-update", r#"{"cart":1}"#)]);
         let set = browser.sessions.obey(&late, Some(&presented), false, W).await.unwrap();
         assert_eq!(set.len(), 1);
-        let old =
-            format!("{}={}", browser.sessions.format.cookie_name(false), browser.sessions.format.sign(&presented));
+        let old = format!("{}={}", browser.sessions.format.cookie_name(false), browser.sessions.sign(&presented));
         browser.jar = cookies(&[&old]);
         assert_eq!(browser.record().await, Err(Absence::NotFound));
         browser.jar = cookies(&[set[0].to_str().unwrap().split(';').next().unwrap()]);

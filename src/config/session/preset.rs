@@ -1,0 +1,106 @@
+//! What the frameworks do where nobody says otherwise: one row per format.
+
+use crate::config::{keys::quoted_list, section::Section};
+
+/// A framework's habits.
+#[derive(Debug, PartialEq)]
+pub struct Preset {
+    /// The word in `format`.
+    pub format: &'static str,
+    /// `cookie`; `None` = the app's own choice, so the key is required.
+    pub(super) cookie: Option<&'static str>,
+    /// `prefix`
+    pub(super) prefix: &'static str,
+    /// `user`; none = the app's own choice, so the key is required.
+    pub(super) user: &'static [&'static str],
+    /// `login`
+    pub(super) login: &'static str,
+    /// `return_to`
+    pub(super) return_to: &'static str,
+    /// Whether its cookies are signed or encrypted.
+    pub(super) secrets: Secrets,
+    /// The keys of `[session]` that not every format has.
+    pub(super) options: &'static [&'static str],
+    /// Whether the framework renews a record's time to live when it only reads it, and `EXPIRE` does the same.
+    pub renews_on_read: bool,
+    /// Whether every new session has a new id, whatever the client sends.
+    pub ids_are_new: bool,
+}
+
+/// Whether a framework's cookies are signed or encrypted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Secrets {
+    /// They are not.
+    Never,
+    /// They always are.
+    Always,
+}
+
+/// A framework of which nothing is known: the start of every row.
+const UNKNOWN: Preset = Preset {
+    format: "",
+    cookie: None,
+    prefix: "",
+    user: &[],
+    login: "/login",
+    return_to: "return_to",
+    secrets: Secrets::Never,
+    options: &[],
+    renews_on_read: false,
+    ids_are_new: false,
+};
+
+/// All formats, in the order in which they are listed.
+pub(super) static PRESETS: &[Preset] = &[
+    Preset {
+        format: "express",
+        cookie: Some("connect.sid"),
+        prefix: "sess:",
+        secrets: Secrets::Always,
+        options: &["cookie_path", "cookie_domain", "cookie_max_age"],
+        renews_on_read: true,
+        ids_are_new: true,
+        ..UNKNOWN
+    },
+    Preset { format: "starlette", cookie: Some("session"), prefix: "starsessions.", ..UNKNOWN },
+    Preset { format: "onedoor", user: &["user.id"], options: &["ttl", "max_age"], ids_are_new: true, ..UNKNOWN },
+];
+
+/// The words of `format`.
+pub(super) static WORDS: [&str; PRESETS.len()] = {
+    let mut words = [""; PRESETS.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = PRESETS[at].format;
+        at += 1;
+    }
+    words
+};
+
+impl Preset {
+    /// The row of a format. An unknown one is read as the first, which has the most keys, so that only the format is
+    /// reported.
+    pub fn of(format: Option<&str>) -> &'static Self {
+        PRESETS.iter().find(|preset| Some(preset.format) == format).unwrap_or(&PRESETS[0])
+    }
+
+    /// Refuses the keys that only other formats have.
+    pub(super) fn refuse_strangers(&self, section: &mut Section<'_>) {
+        if self.secrets == Secrets::Never {
+            for name in ["secrets", "secrets_file"] {
+                let message = format!("cookies of `format = \"{}\"` are not signed", self.format);
+                section.refuse(
+                    name,
+                    &message,
+                    "leave it out: the cookie is a random id that means nothing outside the store",
+                );
+            }
+        }
+        let options = PRESETS.iter().flat_map(|preset| preset.options).filter(|name| !self.options.contains(*name));
+        for name in options {
+            let with = PRESETS.iter().filter(|preset| preset.options.contains(name)).map(|preset| preset.format);
+            let message = format!("`{name}` is only for `format` {}", quoted_list(with));
+            section.refuse(name, &message, "leave it out");
+        }
+    }
+}

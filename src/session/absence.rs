@@ -1,0 +1,61 @@
+//! Why a request has no valid session.
+
+use super::value::Fault;
+
+/// Why there is no valid session; for log, metrics and `explain`, never for the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Absence {
+    /// No cookie of the session's name.
+    NoCookie,
+    /// The cookie does not have the format's shape.
+    Malformed,
+    /// No secret verifies the signature.
+    BadSignature,
+    /// The store holds no such record.
+    NotFound,
+    /// The record is older than `max_age`.
+    Expired,
+    /// The record itself says that it has ended.
+    Lapsed,
+    /// The record names no user.
+    Anonymous,
+    /// The record cannot be read.
+    Unreadable(&'static str),
+}
+
+impl std::fmt::Display for Absence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoCookie => f.write_str("no cookie"),
+            Self::Malformed => f.write_str("the cookie does not have the format's shape"),
+            Self::BadSignature => f.write_str("bad signature: no secret verifies the cookie"),
+            Self::NotFound => f.write_str("not in the store: expired, logged out or never there"),
+            Self::Expired => f.write_str("older than max_age"),
+            Self::Lapsed => f.write_str("over: the record, or the cookie, says when it ended"),
+            Self::Anonymous => f.write_str("anonymous: the record names no user"),
+            Self::Unreadable(why) => write!(f, "unreadable record: {why}"),
+        }
+    }
+}
+
+impl From<Fault> for Absence {
+    fn from(Fault(why): Fault) -> Self {
+        Self::Unreadable(why)
+    }
+}
+
+impl Absence {
+    /// How close it came to a session: of several causes the closest is told.
+    pub(super) fn closeness(&self) -> u8 {
+        match self {
+            Self::NoCookie => 0,
+            Self::Malformed => 1,
+            Self::BadSignature => 2,
+            Self::NotFound => 3,
+            Self::Unreadable(_) => 4,
+            Self::Lapsed => 5,
+            Self::Expired => 6,
+            Self::Anonymous => 7,
+        }
+    }
+}
