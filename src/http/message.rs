@@ -97,7 +97,8 @@ fn vet_field(name: &HeaderName, value: &HeaderValue, repeated: bool) -> Result<(
     }
 }
 
-fn is_canonical_number(digits: &[u8]) -> bool {
+/// Whether these are the digits of a whole number, without leading zeros.
+pub fn is_canonical_number(digits: &[u8]) -> bool {
     match digits {
         [b'0'] => true,
         [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),

@@ -53,8 +53,9 @@ fn scramble(number: u64) -> u64 {
 }
 
 fn push_hex(text: &mut [u8], number: u64) {
-    for (place, byte) in text.iter_mut().rev().enumerate() {
-        *byte = b"0123456789abcdef"[usize::from((number >> (4 * place)) as u8 & 15)];
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in text.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
 }
 

@@ -5,6 +5,7 @@ mod endpoint;
 mod failure;
 mod meter;
 mod pool;
+mod replay;
 mod send;
 mod streaming;
 mod tls;

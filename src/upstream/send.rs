@@ -5,6 +5,7 @@ use super::{
     endpoint::{Endpoint, Place},
     failure::Failure,
     meter::Meter,
+    replay::Replay,
     streaming::{Lease, Streaming},
     tunnel::Tunnel,
 };
@@ -13,7 +14,7 @@ use crate::{
     config::upstreams::{Host, Upstream},
     http::{
         body::{Progress, RequestBody},
-        hop_by_hop, websocket,
+        hop_by_hop, message, websocket,
     },
     identity::Forward,
     tasks::Worker,
@@ -165,14 +166,14 @@ impl Target {
             if !kept.is_ready().await {
                 continue;
             }
-            let copy = replayable(&request);
+            let replay = Replay::of(&request);
             match self.answer(&mut kept, request, asked).await {
                 Ok(response) => return self.accept(response, asked, kept, place),
                 Err(Miss::Unsent(unsent, _)) => request = *unsent,
-                Err(Miss::Spent(failure)) => match (copy, failure) {
+                Err(Miss::Spent(failure)) => match (replay, failure) {
                     // It closed upon our request, as an unused connection may at any time.
-                    (Some(copy), Failure::Unreachable(_)) => {
-                        request = copy;
+                    (Some(replay), Failure::Unreachable(_)) => {
+                        request = replay.into_request();
                         break;
                     }
                     (_, failure) => return Err(Miss::Spent(failure)),
@@ -266,18 +267,6 @@ fn assemble(forward: Forward, body: RequestBody) -> (Request<RequestBody>, Heade
     (request, host)
 }
 
-/// A copy of a request that may run twice without harm (RFC 9110 section 9.2.2) and has no body.
-fn replayable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    if request.body().progress().is_some() || !request.method().is_idempotent() {
-        return None;
-    }
-    let mut copy = Request::new(RequestBody::none());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
-}
-
 /// Waits for an answer as long as the request's body moves, and `timeout` longer.
 async fn within<T>(timeout: Duration, progress: Option<&Progress>, answer: impl Future<Output = T>) -> Option<T> {
     let mut answer = std::pin::pin!(answer);
@@ -300,7 +289,11 @@ fn settle_framing(headers: &mut HeaderMap) -> Result<(), Odd> {
     if !headers.get_all(TRANSFER_ENCODING).iter().all(is_chunked) {
         return Err(Odd);
     }
-    let Some(lengths) = headers.get(CONTENT_LENGTH) else { return Ok(()) };
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(lengths) = lines.next() else { return Ok(()) };
+    if lines.next().is_none() && message::is_canonical_number(lengths.as_bytes()) {
+        return Ok(());
+    }
     let length = lengths.to_str().ok().and_then(|lengths| lengths.split(',').next()).map(str::trim);
     let length = length.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()));
     let length: u64 = length.and_then(|digits| digits.parse().ok()).ok_or(Odd)?;

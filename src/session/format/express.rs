@@ -179,17 +179,14 @@ fn decode_component(value: &str) -> Cow<'_, str> {
         return value.into();
     }
     let mut decoded = Vec::with_capacity(value.len());
-    let mut rest = value.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        if *byte != b'%' {
-            decoded.push(*byte);
-            continue;
-        }
-        let digit = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
-        let (Some(high), Some(low)) = (digit(0), digit(1)) else { return value.into() };
+    let mut parts = value.split('%').map(str::as_bytes);
+    decoded.extend_from_slice(parts.next().unwrap_or_default());
+    for part in parts {
+        let Some(([high, low], plain)) = part.split_first_chunk() else { return value.into() };
+        let digit = |digit: &u8| char::from(*digit).to_digit(16);
+        let (Some(high), Some(low)) = (digit(high), digit(low)) else { return value.into() };
         decoded.push((high * 16 + low) as u8);
-        rest = &after[2..];
+        decoded.extend_from_slice(plain);
     }
     String::from_utf8(decoded).map_or(value.into(), Cow::Owned)
 }
