@@ -13,15 +13,17 @@ use std::{
 };
 use tokio::time::Sleep;
 
-/// The client's body, streamed.
+/// The client's body, streamed; for most requests there is none, and what they carry through all steps is small.
 #[derive(Debug)]
-pub struct RequestBody {
-    /// `None`: there is no body.
-    incoming: Option<Incoming>,
+pub struct RequestBody(Option<Box<Streamed>>);
+
+#[derive(Debug)]
+struct Streamed {
+    incoming: Incoming,
     timeout: Duration,
     left: Option<u64>,
     silence: Option<Pin<Box<Sleep>>>,
-    progress: Option<Progress>,
+    progress: Progress,
 }
 
 /// Why a body broke off.
@@ -95,33 +97,31 @@ impl RequestBody {
         if incoming.is_end_stream() {
             return Ok(Self::none());
         }
-        let progress = Some(Progress::new());
-        Ok(Self { incoming: Some(incoming), timeout, left: limit, silence: None, progress })
+        let progress = Progress::new();
+        Ok(Self(Some(Box::new(Streamed { incoming, timeout, left: limit, silence: None, progress }))))
     }
 
     /// No body at all.
     pub fn none() -> Self {
-        Self { incoming: None, timeout: Duration::ZERO, left: None, silence: None, progress: None }
+        Self(None)
     }
 
     /// How far it has come; `None` for a request without a body.
     pub fn progress(&self) -> Option<&Progress> {
-        self.progress.as_ref()
+        self.0.as_ref().map(|body| &body.progress)
     }
+}
 
+impl Streamed {
     fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        if let Some(progress) = &self.progress {
-            progress.read(|state| state.fault = Some(fault));
-        }
+        self.progress.read(|state| state.fault = Some(fault));
         Poll::Ready(Some(Err(fault)))
     }
 
     fn moved(&mut self) {
         self.silence = None;
-        let ended = self.is_end_stream();
-        if let Some(progress) = &self.progress {
-            progress.read(|state| (state.moved, state.ended) = (clock::now(), ended));
-        }
+        let ended = self.incoming.is_end_stream();
+        self.progress.read(|state| (state.moved, state.ended) = (clock::now(), ended));
     }
 }
 
@@ -130,9 +130,8 @@ impl Body for RequestBody {
     type Error = BodyFault;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        let this = self.get_mut();
-        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
-        let frame = match Pin::new(incoming).poll_frame(cx) {
+        let Some(this) = &mut self.get_mut().0 else { return Poll::Ready(None) };
+        let frame = match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 let timeout = this.timeout;
@@ -145,9 +144,7 @@ impl Body for RequestBody {
         };
         match frame {
             None => {
-                if let Some(progress) = &this.progress {
-                    progress.read(|state| state.ended = true);
-                }
+                this.progress.read(|state| state.ended = true);
                 Poll::Ready(None)
             }
             Some(Err(_)) => this.fail(BodyFault::Broken),
@@ -170,10 +167,10 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.0.as_ref().is_none_or(|body| body.incoming.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |body| body.incoming.size_hint())
     }
 }

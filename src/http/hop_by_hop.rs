@@ -43,7 +43,7 @@ pub fn strip(headers: &mut HeaderMap) {
 /// The place of a name among [`FIELDS`]. The first byte is looked at first: most fields of most messages are none.
 fn field(name: &HeaderName) -> Option<usize> {
     let may_be = matches!(name.as_str().as_bytes(), [b'c' | b'h' | b'k' | b'p' | b't' | b'u', ..]);
-    FIELDS.iter().position(|field| may_be && field == name)
+    if may_be { FIELDS.iter().position(|field| field == name) } else { None }
 }
 
 /// What `Connection` names beyond the fields that are removed anyway; seldom anything.
