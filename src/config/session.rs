@@ -70,6 +70,18 @@ pub enum Format {
     },
     /// `starlette`: starsessions.
     Starlette,
+    /// `php`: PHP's own sessions with phpredis.
+    Php {
+        /// `serializer`
+        serializer: Serializer,
+    },
+    /// `laravel`: the redis driver.
+    Laravel {
+        /// `secrets`: APP_KEY, then APP_PREVIOUS_KEYS; at least one, each of 16 or 32 bytes.
+        secrets: Vec<Secret>,
+    },
+    /// `rails`: redis-actionpack, redis-session-store and the cache store.
+    Rails,
     /// `onedoor`: the gateway's own.
     Onedoor {
         /// `ttl`: unused this long = expired.
@@ -84,6 +96,19 @@ impl Format {
     pub fn is_written_here(&self) -> bool {
         matches!(self, Self::Express { .. } | Self::Onedoor { .. })
     }
+}
+
+/// `serializer`: what wrote a PHP record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serializer {
+    /// `"auto"`: told by the first bytes.
+    Auto,
+    /// `"php"`
+    Php,
+    /// `"php_serialize"`
+    PhpSerialize,
+    /// `"igbinary"`
+    Igbinary,
 }
 
 /// `set_by`: who may set a cookie of the session's name.
@@ -119,10 +144,13 @@ pub(super) fn read(
     preset.refuse_strangers(&mut section);
     let secrets = match preset.secrets {
         Secrets::Never => Vec::new(),
-        Secrets::Always => secrets::read(&mut section, word.is_some(), watched),
+        Secrets::Always => secrets::read(&mut section, preset, word.is_some(), watched),
     };
     let format = match preset.format {
         "starlette" => Format::Starlette,
+        "php" => Format::Php { serializer: read_serializer(&mut section) },
+        "laravel" => Format::Laravel { secrets },
+        "rails" => Format::Rails,
         "onedoor" => read_onedoor(&mut section),
         _ => read_express(&mut section, secrets),
     };
@@ -170,6 +198,15 @@ fn read_express(section: &mut Section<'_>, secrets: Vec<Secret>) -> Format {
         cookie_path: section.parsed("cookie_path", parse_cookie_path).unwrap_or_default(),
         cookie_domain: section.parsed("cookie_domain", parse_cookie_domain),
         cookie_max_age: section.optional_duration("cookie_max_age"),
+    }
+}
+
+fn read_serializer(section: &mut Section<'_>) -> Serializer {
+    match section.choice("serializer") {
+        Some("php") => Serializer::Php,
+        Some("php_serialize") => Serializer::PhpSerialize,
+        Some("igbinary") => Serializer::Igbinary,
+        _ => Serializer::Auto,
     }
 }
 

@@ -89,6 +89,11 @@ pub(in crate::config) static TABLE: Table = Table {
             meaning: "express: lifetime of cookies that the gateway sets. By default that of the browser's session.",
         },
         Key {
+            name: "serializer",
+            shape: Shape::Choice { default: Some("auto"), of: &["auto", "php", "php_serialize", "igbinary"] },
+            meaning: "php: what wrote the records (`session.serialize_handler`); `auto` tells it by the first bytes.",
+        },
+        Key {
             name: "ttl",
             shape: Shape::Duration { default: Some("1h"), zero: false },
             meaning: "onedoor: unused this long is expired.",

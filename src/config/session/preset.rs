@@ -1,6 +1,9 @@
 //! What the frameworks do where nobody says otherwise: one row per format.
 
-use crate::config::{keys::quoted_list, section::Section};
+use crate::{
+    config::{keys::quoted_list, section::Section},
+    secret::Secret,
+};
 
 /// A framework's habits.
 #[derive(Debug, PartialEq)]
@@ -19,6 +22,8 @@ pub struct Preset {
     pub(super) return_to: &'static str,
     /// Whether its cookies are signed or encrypted.
     pub(super) secrets: Secrets,
+    /// What one of `secrets` must be.
+    pub(super) secret_form: SecretForm,
     /// The keys of `[session]` that not every format has.
     pub(super) options: &'static [&'static str],
     /// Whether the framework renews a record's time to live when it only reads it, and `EXPIRE` does the same.
@@ -36,6 +41,26 @@ pub(super) enum Secrets {
     Always,
 }
 
+/// What a secret must be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum SecretForm {
+    /// Text as it is.
+    Text,
+    /// A key for AES-128 or AES-256, perhaps encoded.
+    AesKey,
+}
+
+impl SecretForm {
+    /// What it should have been, in words.
+    pub(super) fn missed_by(self, secret: &str) -> Option<&'static str> {
+        let length = || Secret::new(secret).bytes().map(|bytes| bytes.len());
+        match self {
+            Self::Text => None,
+            Self::AesKey => (!matches!(length(), Some(16 | 32))).then_some("16 or 32 bytes"),
+        }
+    }
+}
+
 /// A framework of which nothing is known: the start of every row.
 const UNKNOWN: Preset = Preset {
     format: "",
@@ -45,6 +70,7 @@ const UNKNOWN: Preset = Preset {
     login: "/login",
     return_to: "return_to",
     secrets: Secrets::Never,
+    secret_form: SecretForm::Text,
     options: &[],
     renews_on_read: false,
     ids_are_new: false,
@@ -63,6 +89,32 @@ pub(super) static PRESETS: &[Preset] = &[
         ..UNKNOWN
     },
     Preset { format: "starlette", cookie: Some("session"), prefix: "starsessions.", ..UNKNOWN },
+    Preset {
+        format: "php",
+        cookie: Some("PHPSESSID"),
+        prefix: "PHPREDIS_SESSION:",
+        options: &["serializer"],
+        renews_on_read: true,
+        ..UNKNOWN
+    },
+    Preset {
+        format: "laravel",
+        cookie: Some("laravel_session"),
+        prefix: "laravel_database_laravel_cache:",
+        user: &["login_web_59ba36addc2b2f9401580f014c7f58ea4e30989d"],
+        secrets: Secrets::Always,
+        secret_form: SecretForm::AesKey,
+        renews_on_read: true,
+        ..UNKNOWN
+    },
+    Preset {
+        format: "rails",
+        cookie: Some("_app_session"),
+        prefix: "session:",
+        renews_on_read: true,
+        ids_are_new: true,
+        ..UNKNOWN
+    },
     Preset { format: "onedoor", user: &["user.id"], options: &["ttl", "max_age"], ids_are_new: true, ..UNKNOWN },
 ];
 

@@ -1,8 +1,8 @@
 //! The formats that only apps write: what they have in common, and where they differ.
 
-use super::{Absence, Opened, Presented, SessionId, Value, starlette};
-use crate::config::session;
-use std::sync::Arc;
+use super::{Absence, Laravel, Opened, Presented, SessionId, Value, php, rails, starlette};
+use crate::config::session::{self, Serializer};
+use std::{sync::Arc, time::Duration};
 
 /// Sessions that the gateway reads and never writes.
 #[derive(Debug)]
@@ -17,13 +17,16 @@ pub(in crate::session) struct Foreign {
 #[derive(Debug)]
 pub(super) enum Dialect {
     Starlette,
+    Php(Serializer),
+    Laravel(Laravel),
+    Rails,
 }
 
 impl Foreign {
     pub(super) fn compile(config: &session::Session, dialect: Dialect) -> Self {
         let cookie: Arc<str> = config.cookie.as_deref().unwrap_or_default().into();
         let companion = match dialect {
-            Dialect::Starlette => None,
+            Dialect::Starlette | Dialect::Php(_) | Dialect::Laravel(_) | Dialect::Rails => None,
         };
         Self { cookie, companion, prefix: config.prefix.clone(), dialect }
     }
@@ -39,20 +42,30 @@ impl Foreign {
     pub(super) fn verify(&self, cookie: Presented<'_>) -> Result<SessionId, Absence> {
         match &self.dialect {
             Dialect::Starlette => starlette::verify(cookie),
+            Dialect::Php(_) => php::verify(cookie),
+            Dialect::Laravel(laravel) => laravel.verify(cookie),
+            Dialect::Rails => rails::verify(cookie),
         }
     }
 
     pub(super) fn key(&self, id: &SessionId) -> String {
-        [&self.prefix, id.expose()].concat()
+        match self.dialect {
+            Dialect::Rails => [&self.prefix, &*rails::private_id(id)].concat(),
+            _ => [&self.prefix, id.expose()].concat(),
+        }
     }
 
     /// What is no map in the app's language is no session.
-    pub(super) fn open(&self, record: &[u8]) -> Result<Opened, Absence> {
-        let data = match &self.dialect {
-            Dialect::Starlette => starlette::read(record),
+    pub(super) fn open(&self, record: &[u8], now: Duration) -> Result<Opened, Absence> {
+        let endless = |data| Opened { data, ends: None };
+        let opened = match &self.dialect {
+            Dialect::Starlette => starlette::read(record).map(endless),
+            Dialect::Php(serializer) => php::read(record, *serializer).map(endless),
+            Dialect::Laravel(laravel) => laravel.read(record).map(endless),
+            Dialect::Rails => rails::read(record, now),
         }?;
-        match data {
-            Value::Map(_) => Ok(Opened { data, ends: None }),
+        match opened.data {
+            Value::Map(_) => Ok(opened),
             _ => Err(Absence::Unreadable("not an object")),
         }
     }

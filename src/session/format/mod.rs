@@ -5,8 +5,11 @@
 
 mod express;
 mod foreign;
+mod laravel;
 mod onedoor;
 mod own;
+mod php;
+mod rails;
 mod starlette;
 
 use super::{
@@ -15,10 +18,12 @@ use super::{
     value::{Fault, Value, json, selection::Selection},
 };
 use crate::config::session;
-use std::{sync::Arc, time::Duration};
+use percent_encoding::percent_decode;
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use express::Express;
 use foreign::{Dialect, Foreign};
+use laravel::Laravel;
 pub(super) use onedoor::Onedoor;
 pub(super) use own::{Own, seal};
 
@@ -49,7 +54,20 @@ pub(super) struct Opened {
     pub(super) ends: Option<Duration>,
 }
 
+impl Opened {
+    /// The record, unless it says itself that it has ended.
+    fn unless_over(self, now: Duration) -> Result<Self, Absence> {
+        if self.ends.is_some_and(|ends| ends <= now) { Err(Absence::Lapsed) } else { Ok(self) }
+    }
+}
+
 impl Presented<'_> {
+    /// The percent-decoded value as an id; what is decoded wrongly in whatever way does not fit any alphabet.
+    fn decoded_id(self, fits: impl FnOnce(&[u8]) -> bool) -> Result<SessionId, Absence> {
+        let value: Vec<u8> = percent_decode(self.value).collect();
+        Presented { value: &value, ..self }.bare_id(fits)
+    }
+
     /// The value itself as an id, where nothing is signed and `fits` knows the alphabet.
     fn bare_id(self, fits: impl FnOnce(&[u8]) -> bool) -> Result<SessionId, Absence> {
         let id = str::from_utf8(self.value).ok().filter(|id| fits(id.as_bytes()));
@@ -74,6 +92,11 @@ impl Format {
                 Self::Own(Own::Onedoor(Onedoor::compile(config, *ttl, *max_age)))
             }
             session::Format::Starlette => foreign(Dialect::Starlette),
+            session::Format::Php { serializer } => foreign(Dialect::Php(*serializer)),
+            session::Format::Laravel { secrets } => {
+                foreign(Dialect::Laravel(Laravel::compile(config.cookie.as_deref().unwrap_or_default(), secrets)))
+            }
+            session::Format::Rails => foreign(Dialect::Rails),
         }
     }
 
@@ -121,9 +144,17 @@ impl Format {
     pub(super) fn open(&self, record: &[u8], selection: &Selection, now: Duration) -> Result<Opened, Absence> {
         match self {
             Self::Own(own) => own.open(record, selection, now),
-            Self::Foreign(foreign) => foreign.open(record),
+            Self::Foreign(foreign) => foreign.open(record, now),
         }
     }
+}
+
+/// In lower case.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes whatever is written");
+        text
+    })
 }
 
 #[cfg(test)]

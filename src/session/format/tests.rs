@@ -26,8 +26,13 @@ fn setup(row: &Json) -> Setup {
             ("format = 'express'\nuser = ['passport.user', 'passport.user.id']", Some("42"))
         }
         "starsessions" => ("format = 'starlette'\nuser = 'user.id'", Some("42")),
+        "PHP session redis" => ("format = 'php'\nuser = 'user.id'", Some("42")),
+        "Laravel redis session" => ("format = 'laravel'", Some("42")),
+        "Rails" => ("format = 'rails'\nuser = 'user_id'", Some("42")),
         _ => panic!("no set-up is known for {framework}"),
     };
+    // What has no expected record has no user either.
+    let user = user.filter(|_| !row["expected_decoded_json"].is_null());
     Setup { section, user, recorded: RECORDED }
 }
 
@@ -91,7 +96,9 @@ fn every_recorded_session_is_read_as_its_app_reads_it() {
 
         let record = STANDARD.decode(row["redis_value_b64"].as_str().unwrap()).unwrap();
         let opened = format.open(&record, &Selection::whole(), now).unwrap_or_else(|why| panic!("{why}: {row}"));
-        let read: Json = serde_json::from_str(&json::write(&opened.data)).unwrap();
+        let mut read: Json = serde_json::from_str(&json::write(&opened.data)).unwrap();
+        // What Laravel keeps for the next page alone was not recorded.
+        read.as_object_mut().unwrap().remove("_flash");
         let expected = &row["expected_decoded_json"];
         assert!(expected.is_null() || same(&read, expected), "{read}\n{expected}");
         let user = config.user.iter().find_map(|path| match opened.data.at(path) {

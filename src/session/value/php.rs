@@ -23,6 +23,15 @@ pub fn read_session(bytes: &[u8]) -> Result<Value, Fault> {
     Ok(Value::Map(entries))
 }
 
+/// Takes the bytes of one text and nothing else.
+pub fn read_bytes(bytes: &[u8]) -> Result<&[u8], Fault> {
+    let mut reader = Reader::new(bytes)?;
+    reader.expect(b"s:")?;
+    let text = reader.quoted()?;
+    reader.expect(b";")?;
+    if reader.input.is_empty() { Ok(text) } else { Err(Fault("something follows the value")) }
+}
+
 struct Reader<'a> {
     input: Input<'a>,
     budget: Budget,
