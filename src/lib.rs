@@ -73,7 +73,7 @@
 //! use onedoor::identity::Forward;
 //!
 //! fn forge(method: http::Method, target: http::uri::PathAndQuery, host: http::HeaderValue) -> Forward {
-//!     Forward { method, target, headers: http::HeaderMap::new(), host }
+//!     Forward { method, target, headers: http::HeaderMap::new(), host, record_left_out: false }
 //! }
 //! ```
 //!

@@ -12,12 +12,24 @@ use toml::Spanned;
 /// The keys of `[identity]`.
 pub(super) static TABLE: Table = Table {
     name: "[identity]",
-    keys: &[Key {
-        name: "headers",
-        shape: Shape::Names,
-        meaning: "Header = path in the record, `@user`, `@roles` or `@session`. By default X-Forwarded-User = `@user` \
-                  and X-Forwarded-Groups = `@roles`.",
-    }],
+    keys: &[
+        Key {
+            name: "headers",
+            shape: Shape::Names,
+            meaning: "Header = path in the record, `@user`, `@roles` or `@session`. By default X-Forwarded-User = \
+                      `@user` and X-Forwarded-Groups = `@roles`.",
+        },
+        Key {
+            name: "session_header",
+            shape: Shape::Text(None),
+            meaning: "A header that carries the whole record as base64url JSON, without the framework's own members.",
+        },
+        Key {
+            name: "session_header_max",
+            shape: Shape::Size { default: "4KiB", from: 64, to: 64 * 1024 },
+            meaning: "The longest value of `session_header`; a longer one is sent as `!too-large`.",
+        },
+    ],
 };
 
 /// Names that mean something else to the upstream or to the gateway.
@@ -66,12 +78,27 @@ const TAKEN: &[&str] = &[
 pub struct Identity {
     /// `headers`, in the order written; by default `X-Forwarded-User` and `X-Forwarded-Groups`.
     pub headers: Vec<(HeaderName, Value)>,
+    /// `session_header`
+    pub session_header: Option<SessionHeader>,
+}
+
+/// `session_header` and `session_header_max`: the header that carries the whole record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionHeader {
+    /// Its name.
+    pub name: HeaderName,
+    /// The longest value, in bytes.
+    pub bytes_max: u64,
 }
 
 impl Identity {
-    /// The paths in the record that it shows to upstreams.
-    pub fn record_paths(&self) -> impl Iterator<Item = &RecordPath> {
-        self.headers.iter().filter_map(|(_, value)| if let Value::Record(path) = value { Some(path) } else { None })
+    /// The paths in the record that upstreams see something of; `None` = they see it whole.
+    pub fn record_paths<'a>(&'a self) -> Option<impl Iterator<Item = &'a RecordPath>> {
+        let path = |(_, value): &'a (HeaderName, Value)| match value {
+            Value::Record(path) => Some(path),
+            _ => None,
+        };
+        self.session_header.is_none().then(|| self.headers.iter().filter_map(path))
     }
 }
 
@@ -92,8 +119,9 @@ pub enum Value {
 pub(super) fn read(mut section: Section<'_>) -> Identity {
     let headers = if section.has("headers") { read_headers(&mut section) } else { default_headers() };
     section.take("headers");
+    let session_header = read_session_header(&mut section, &headers);
     section.finish();
-    Identity { headers }
+    Identity { headers, session_header }
 }
 
 /// What upstreams learn if nothing else is said.
@@ -117,6 +145,21 @@ fn read_headers(section: &mut Section<'_>) -> Vec<(HeaderName, Value)> {
         headers.push((name, parsed.unwrap_or(Value::User)));
     }
     headers
+}
+
+fn read_session_header(section: &mut Section<'_>, headers: &[(HeaderName, Value)]) -> Option<SessionHeader> {
+    let name = section.parsed("session_header", parse_name);
+    let bytes_max = section.size("session_header_max");
+    if !section.has("session_header") && section.has("session_header_max") {
+        let remedy = "name the header with `session_header`, or leave it out";
+        section.reader.error(section.span_of("session_header_max"), "`session_header_max` limits no header", remedy);
+    }
+    let name = name?;
+    if headers.iter().any(|(known, _)| folded(known.as_str()) == folded(name.as_str())) {
+        let message = format!("`{name}` stands in [identity.headers], too");
+        section.reader.error(section.span_of("session_header"), message, "keep one of them");
+    }
+    Some(SessionHeader { name, bytes_max })
 }
 
 /// Upstreams that see headers as variables cannot tell `-`, `_` and `.` apart.

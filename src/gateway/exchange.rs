@@ -7,6 +7,7 @@ use crate::{
     clock,
     config::rules::OnRefusal,
     http::{Head, arrival::Arrival, path::NormalPath, peer::Peer},
+    identity::Forward,
     rules::Rule,
     session::Verdict,
     tasks::Worker,
@@ -64,6 +65,7 @@ struct Line {
     bytes: u64,
     received: u64,
     cookies_removed: usize,
+    record_left_out: bool,
     cut: bool,
 }
 
@@ -85,6 +87,7 @@ impl Exchange {
                 bytes: 0,
                 received: 0,
                 cookies_removed: 0,
+                record_left_out: false,
                 cut: false,
             })
         };
@@ -205,10 +208,14 @@ impl Exchange {
         }
     }
 
-    pub(super) fn asks(&mut self, target: &Target) {
+    pub(super) fn asks(&mut self, target: &Target, forward: &Forward) {
         self.asked = Some(clock::now());
+        if let Some(meter) = self.meter.as_ref().filter(|_| forward.record_is_left_out()) {
+            meter.left_record_out(self.rule);
+        }
         if let Some(line) = &mut self.log {
             line.upstream = Some(target.name().into());
+            line.record_left_out = forward.record_is_left_out();
         }
     }
 
@@ -319,6 +326,7 @@ impl Drop for Exchange {
             bytes: line.bytes,
             received: line.received,
             cookies_removed: line.cookies_removed,
+            record_left_out: line.record_left_out,
             cut: line.cut,
             ..Entry::default()
         });

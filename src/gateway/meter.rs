@@ -3,7 +3,7 @@
 use crate::{
     rules::Rule,
     tasks::Worker,
-    telemetry::metrics::{Histogram, Metrics, Tally, families},
+    telemetry::metrics::{Counter, Histogram, Metrics, Tally, families},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +20,7 @@ struct Cells {
     requests: Tally,
     duration: Histogram,
     would_refuse: Tally,
+    records_left_out: Counter,
 }
 
 impl Meter {
@@ -29,6 +30,7 @@ impl Meter {
             requests: metrics.tally(&families::REQUESTS, &[name]),
             duration: metrics.histogram(&families::REQUEST_DURATION, &[name]),
             would_refuse: metrics.tally(&families::WOULD_REFUSE, &[name]),
+            records_left_out: metrics.counter(&families::RECORDS_LEFT_OUT, &[name]),
         };
         let (rules, no_rule): (Vec<_>, _) = (rules.iter().map(|rule| cells(&rule.name)).collect(), cells(""));
         let meter = |index| Self { worker: Worker(index), rules: rules.clone(), no_rule: no_rule.clone() };
@@ -45,6 +47,11 @@ impl Meter {
     /// A request passed that an enforced rule would have refused.
     pub(super) fn would_refuse(&self, rule: Option<usize>, reason: &'static str) {
         self.cells(rule).would_refuse.add(self.worker, 0, reason);
+    }
+
+    /// A session's record was too long for its header.
+    pub(super) fn left_record_out(&self, rule: Option<usize>) {
+        self.cells(rule).records_left_out.add(self.worker);
     }
 
     fn cells(&self, rule: Option<usize>) -> &Cells {

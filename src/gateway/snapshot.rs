@@ -90,7 +90,10 @@ impl Snapshot {
         };
         let sessions = config.sessions.iter().map(|session| {
             let sessions = Sessions::compile(session, store.clone(), metrics);
-            Arc::new(sessions.reading_only(config.identity.record_paths()))
+            Arc::new(match config.identity.record_paths() {
+                Some(paths) => sessions.reading_only(paths),
+                None => sessions,
+            })
         });
         let sessions: Vec<_> = sessions.collect();
         let rules = Rules::compile(&config.rules, &config.security_headers, |upstream| upstreams.target(upstream));
@@ -150,7 +153,7 @@ impl Snapshot {
         let to = rule.rewrite.apply(&path)?; // 400
         let forward = self.identity.attach(head, to.target, to.prefix, exchange.arrival(), &grant); // strip, inject
 
-        exchange.asks(target);
+        exchange.asks(target, &forward);
         let answer = target.send(forward, body, worker).await;
         exchange.answered(target, &answer);
         let mut response = answer?; // 408, 413, 502, 503, 504

@@ -1,6 +1,7 @@
 //! Values as header text: two different values of one kind never give the same text.
 
 use crate::session::value::{Value, json};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderValue;
 
 /// Text: every byte but `!` to `~` is percent-encoded, `%` too; a space stays between other characters.
@@ -37,6 +38,11 @@ pub(super) fn value(value: &Value) -> Option<HeaderValue> {
             plain(value).map(text)
         }
     }
+}
+
+/// JSON as base64url without padding.
+pub(super) fn base64url(json: &str) -> HeaderValue {
+    header(URL_SAFE_NO_PAD.encode(json))
 }
 
 fn plain(value: &Value) -> Option<&str> {

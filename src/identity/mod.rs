@@ -4,7 +4,7 @@ mod encoding;
 
 use crate::{
     access::Grant,
-    config::identity::{self, Value},
+    config::identity::{self, SessionHeader, Value},
     http::{Head, arrival::Arrival, cookie_header, folded::Names, hop_by_hop, websocket},
     session::{CookieEdit, Session},
 };
@@ -12,6 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery
 
 /// Carries the session's name on every request that has a session.
 const SESSION: HeaderName = HeaderName::from_static("x-onedoor-session");
+/// Stands for a record that is too long; nothing that is written as text or base64url begins with it.
+const TOO_LARGE: &str = "!too-large";
 /// About as many fields as are written.
 const WRITTEN: usize = 10;
 const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -36,6 +38,7 @@ const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", 
 #[derive(Debug)]
 pub struct Identity {
     headers: Vec<(HeaderName, Value)>,
+    session_header: Option<SessionHeader>,
     removed: Names,
 }
 
@@ -46,15 +49,17 @@ pub struct Forward {
     target: PathAndQuery,
     headers: HeaderMap,
     host: HeaderValue,
+    record_left_out: bool,
 }
 
 impl Identity {
     /// Takes `[identity]`; with `method_override` the headers that replace a method are left alone.
     pub fn compile(config: &identity::Identity, method_override: bool) -> Self {
-        let configured = config.headers.iter().map(|(name, _)| name.as_str());
+        let session_header = config.session_header.iter().map(|header| header.name.as_str());
+        let configured = config.headers.iter().map(|(name, _)| name.as_str()).chain(session_header);
         let overrides = METHOD_OVERRIDES.into_iter().filter(|_| !method_override);
         let removed = Names::new(configured.chain(KNOWN).chain(overrides), KNOWN_PREFIXES);
-        Self { headers: config.headers.clone(), removed }
+        Self { headers: config.headers.clone(), session_header: config.session_header.clone(), removed }
     }
 
     /// Makes the request that is forwarded to `target`; `prefix` is what a rule stripped from its path.
@@ -91,12 +96,14 @@ impl Identity {
                 headers.insert(name, value);
             }
         }
+        let left_out = |header: &SessionHeader| headers.get(&header.name).is_some_and(|value| value == TOO_LARGE);
+        let record_left_out = self.session_header.as_ref().is_some_and(left_out);
         // A bad Host was refused before there was a grant; an empty one names nobody.
         let host = arrival.host.as_ref().map_or(HeaderValue::from_static(""), |host| host.authority.clone());
         if websocket {
             websocket::announce(&mut headers);
         }
-        Forward { method, target, headers, host }
+        Forward { method, target, headers, host, record_left_out }
     }
 
     /// The identity headers that a request of this session carries.
@@ -114,8 +121,15 @@ impl Identity {
             };
             Some((name.clone(), value?))
         });
-        std::iter::once((SESSION, encoding::text(&session.name))).chain(configured)
+        let whole = self.session_header.iter().map(|header| (header.name.clone(), whole(session, header.bytes_max)));
+        std::iter::once((SESSION, encoding::text(&session.name))).chain(configured).chain(whole)
     }
+}
+
+/// The whole record, unless it is too long.
+fn whole(session: &Session, bytes_max: u64) -> HeaderValue {
+    let value = encoding::base64url(&session.to_json());
+    if value.len() as u64 > bytes_max { HeaderValue::from_static(TOO_LARGE) } else { value }
 }
 
 /// Lets the upstream see only the cookies that were judged, and on one line, which no server reads in two ways.
@@ -131,6 +145,11 @@ fn edit_cookies(headers: &mut HeaderMap, edits: &[CookieEdit]) {
 }
 
 impl Forward {
+    /// Whether the record was too long for its header.
+    pub fn record_is_left_out(&self) -> bool {
+        self.record_left_out
+    }
+
     /// Method, target, headers without Host, and the Host that the client asked for.
     pub fn into_parts(self) -> (Method, PathAndQuery, HeaderMap, HeaderValue) {
         (self.method, self.target, self.headers, self.host)

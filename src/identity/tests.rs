@@ -23,13 +23,15 @@ fn identity(method_override: bool) -> Identity {
         (name("x-shop"), path(&["user", "shop"])),
         (name("x-missing"), path(&["nowhere"])),
     ];
-    Identity::compile(&identity::Identity { headers }, method_override)
+    let session_header = Some(identity::SessionHeader { name: name("x-record"), bytes_max: 64 });
+    Identity::compile(&identity::Identity { headers, session_header }, method_override)
 }
 
 fn session() -> Session {
-    let record = json::read(br#"{"user":{"id":"ada","shop":{"n":1}}}"#).expect("the test's record is readable");
+    let record = json::read(br#"{"cookie":{"path":"/"},"user":{"id":"ada","shop":{"n":1}}}"#)
+        .expect("the test's record is readable");
     let (user, roles) = ("ada l".to_owned(), vec!["a,b".to_owned(), "c".to_owned()]);
-    Session { name: "express".into(), id: SessionId::new("id"), user, roles, record }
+    Session { name: "express".into(), id: SessionId::new("id"), user, roles, record, own_members: &["cookie"] }
 }
 
 fn grant(session: Option<Session>, edits: Vec<CookieEdit>) -> Grant {
@@ -68,6 +70,7 @@ fn a_session_is_written_as_configured() {
         ("x-forwarded-user", "ada l"),
         ("x-roles", "a%2Cb,c"),
         ("x-shop", r#"{"n":1}"#),
+        ("x-record", "eyJ1c2VyIjp7ImlkIjoiYWRhIiwic2hvcCI6eyJuIjoxfX19"),
         ("x-forwarded-prefix", "/shop"),
         ("x-forwarded-for", "9.9.9.9"),
     ];
@@ -78,6 +81,19 @@ fn a_session_is_written_as_configured() {
     let (method, _, headers, host) = forward.into_parts();
     assert_eq!((method, host), (Method::POST, HeaderValue::from_static("Example.test")));
     assert!(!headers.contains_key("host"));
+}
+
+#[test]
+fn a_record_that_is_too_long_for_its_header_is_left_out() {
+    let user = |length: usize| Session {
+        record: json::read(format!("[\"{}\"]", "x".repeat(length)).as_bytes()).expect("JSON"),
+        ..session()
+    };
+    for (length, left_out) in [(44, false), (45, true)] {
+        let forward = attach(&identity(false), &[], &grant(Some(user(length)), Vec::new()));
+        assert_eq!(forward.record_is_left_out(), left_out, "{length}");
+        assert_eq!(forward.headers.get("x-record").is_some_and(|value| value == "!too-large"), left_out, "{length}");
+    }
 }
 
 #[test]
@@ -122,7 +138,7 @@ fn the_preview_is_what_is_written() {
     let (identity, session) = (identity(false), session());
     let preview = identity.preview(&session);
     let forward = attach(&identity, &[], &grant(Some(session), Vec::new()));
-    assert_eq!(preview.len(), 4);
+    assert_eq!(preview.len(), 5);
     for (name, value) in preview {
         assert_eq!(forward.headers.get(&name), Some(&value), "{name}");
     }
@@ -145,6 +161,7 @@ fn identity_names() -> impl Strategy<Value = HeaderName> {
         spellings("x-onedoor-session"),
         spellings("x-onedoor-"),
         spellings("x-shop"),
+        spellings("x-record"),
         spellings("x-missing"),
         spellings("x-http-method-override"),
         spellings("x-method-override"),
@@ -163,6 +180,6 @@ proptest! {
         let forward = attach(&identity, &fields, &grant(with_session.then(session), Vec::new()));
         prop_assert!(!forward.headers.values().any(|value| value == "planted"));
         let written = forward.headers.iter().filter(|(name, _)| identity.removed.contains(name)).count();
-        prop_assert_eq!(written, if with_session { 4 } else { 0 });
+        prop_assert_eq!(written, if with_session { 5 } else { 0 });
     }
 }

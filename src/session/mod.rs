@@ -21,7 +21,7 @@ use http::HeaderMap;
 use id::SessionId;
 use std::sync::Arc;
 use store::{Outage, Record, Store};
-use value::{Value, selection::Selection};
+use value::{Value, json, selection::Selection};
 use verdicts::Verdicts;
 
 /// The most cookies of one request that the store is asked about.
@@ -32,6 +32,7 @@ const LOOKUPS_MAX: usize = 8;
 pub struct Sessions {
     name: Arc<str>,
     format: Format,
+    own_members: &'static [&'static str],
     user: Vec<RecordPath>,
     roles: Option<RecordPath>,
     /// What of a record is read, where the format can leave out the rest.
@@ -54,6 +55,23 @@ pub struct Session {
     pub roles: Vec<String>,
     /// The record, or what of it is read: see [`Sessions::reading_only`].
     pub record: Value,
+    /// The record's members that are the framework's own; `*` ends a beginning.
+    pub own_members: &'static [&'static str],
+}
+
+impl Session {
+    /// The record as JSON, without the framework's own members.
+    pub fn to_json(&self) -> String {
+        let is_own = |name: &str| {
+            self.own_members
+                .iter()
+                .any(|own| own.strip_suffix('*').map_or(*own == name, |start| name.starts_with(start)))
+        };
+        match &self.record {
+            Value::Map(entries) => json::write_map(entries.iter().filter(|(name, _)| !is_own(name))),
+            other => json::write(other),
+        }
+    }
 }
 
 /// What is known about the caller.
@@ -123,6 +141,7 @@ impl Sessions {
             format: Format::compile(config),
             user: config.user.clone(),
             roles: config.roles.clone(),
+            own_members: config.preset.own_members,
             selection: Selection::whole(),
             forwards_cookie: config.forward_cookie,
             store,
@@ -290,7 +309,14 @@ impl Sessions {
             return Ok(Finding::Absent(Absence::Anonymous, Some(id)));
         };
         let roles = self.roles.as_ref().and_then(|path| data.at(path)).map(roles).unwrap_or_default();
-        Ok(Finding::Valid(Box::new(Session { name: self.name.clone(), id, user, roles, record: data })))
+        Ok(Finding::Valid(Box::new(Session {
+            name: self.name.clone(),
+            id,
+            user,
+            roles,
+            record: data,
+            own_members: self.own_members,
+        })))
     }
 
     /// Gateway and app must never see different users, and what the gateway itself ended must not look alive to the

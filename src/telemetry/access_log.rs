@@ -72,6 +72,9 @@ pub struct Entry<'a> {
     /// Cookies of the session's name that the upstream tried to set, and may not.
     #[serde(skip_serializing_if = "is_zero")]
     pub cookies_removed: usize,
+    /// The session's record was too long for its header.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub record_left_out: bool,
     /// The body did not reach its end.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
@@ -146,6 +149,9 @@ fn pretty(entry: &Entry<'_>) -> Vec<u8> {
         }
     }
     let _ = write!(line, " {:.1}ms", entry.ms);
+    if entry.record_left_out {
+        line.push_str(" record_left_out");
+    }
     if entry.cut {
         line.push_str(" cut");
     }

@@ -1,6 +1,7 @@
 //! Identity: what upstreams learn comes from the gateway alone.
 
 use crate::harness::{Gateway, Redis, Upstream, express_gateway, get, record, store_session};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 const RULES: &str = r#"
 [[rules]]
@@ -100,6 +101,25 @@ fn the_configured_headers_carry_the_record() {
     let whole: serde_json::Value = serde_json::from_str(seen.header("x-whole-user").unwrap()).unwrap();
     assert_eq!(whole["roles"][1], "b c");
     assert_eq!(seen.header("x-forwarded-groups"), None, "the table replaces the default");
+}
+
+#[test]
+fn the_session_header_carries_the_record_for_services_without_a_session_library() {
+    let rules = RULES.replace("[identity.headers]", "[identity]\nsession_header = \"X-Session\"\n[identity.headers]");
+    let (redis, app, gateway) = stage(&rules);
+    let cookie = store_session(&redis, "one", &record("9007199254740993", r#"["zo\u00eb"]"#));
+    assert_eq!(gateway.send(&get("/").cookie(&cookie).header("x_session", "mallory")).status(), 200);
+    let seen = app.last();
+    assert_eq!(seen.header("x_session"), None);
+    let json = URL_SAFE_NO_PAD.decode(seen.header("x-session").unwrap()).unwrap();
+    let json = String::from_utf8(json).unwrap();
+    assert!(json.contains("9007199254740993") && json.contains("zo\u{eb}"), "{json}");
+    assert!(!json.contains("\"cookie\""), "{json}");
+
+    let cookie = store_session(&redis, "two", &record("7", &format!("[\"{}\"]", "x".repeat(4096))));
+    assert_eq!(gateway.send(&get("/").cookie(&cookie)).status(), 200);
+    assert_eq!(app.last().header("x-session"), Some("!too-large"));
+    assert_eq!(gateway.log_line("record_left_out")["user"], "7");
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub struct Preset {
     pub(super) login: &'static str,
     /// `return_to`
     pub(super) return_to: &'static str,
+    /// The record's members that are the framework's own, which `session_header` leaves out; `*` ends a beginning.
+    pub own_members: &'static [&'static str],
     /// Whether its cookies are signed or encrypted.
     pub(super) secrets: Secrets,
     /// What one of `secrets` must be.
@@ -69,6 +71,7 @@ const UNKNOWN: Preset = Preset {
     user: &[],
     login: "/login",
     return_to: "return_to",
+    own_members: &[],
     secrets: Secrets::Never,
     secret_form: SecretForm::Text,
     options: &[],
@@ -82,13 +85,20 @@ pub(super) static PRESETS: &[Preset] = &[
         format: "express",
         cookie: Some("connect.sid"),
         prefix: "sess:",
+        own_members: &["cookie"],
         secrets: Secrets::Always,
         options: &["cookie_path", "cookie_domain", "cookie_max_age"],
         renews_on_read: true,
         ids_are_new: true,
         ..UNKNOWN
     },
-    Preset { format: "starlette", cookie: Some("session"), prefix: "starsessions.", ..UNKNOWN },
+    Preset {
+        format: "starlette",
+        cookie: Some("session"),
+        prefix: "starsessions.",
+        own_members: &["__metadata__"],
+        ..UNKNOWN
+    },
     Preset {
         format: "php",
         cookie: Some("PHPSESSID"),
@@ -101,6 +111,7 @@ pub(super) static PRESETS: &[Preset] = &[
         format: "laravel",
         cookie: Some("laravel_session"),
         prefix: "laravel_database_laravel_cache:",
+        own_members: &["_token", "_flash", "_previous", "password_hash_*"],
         user: &["login_web_59ba36addc2b2f9401580f014c7f58ea4e30989d"],
         secrets: Secrets::Always,
         secret_form: SecretForm::AesKey,
@@ -111,6 +122,7 @@ pub(super) static PRESETS: &[Preset] = &[
         format: "rails",
         cookie: Some("_app_session"),
         prefix: "session:",
+        own_members: &["_csrf_token", "session_id", "flash"],
         renews_on_read: true,
         ids_are_new: true,
         ..UNKNOWN

@@ -29,6 +29,13 @@ pub fn write(value: &Value) -> String {
     out
 }
 
+/// Writes a map without white space, text as UTF-8.
+pub fn write_map<'a>(entries: impl Iterator<Item = &'a (SmolStr, Value)>) -> String {
+    let mut out = String::new();
+    push_map(&mut out, entries, false);
+    out
+}
+
 /// Writes `value` without white space and in ASCII alone, everything else as `\uXXXX`.
 pub fn write_ascii(value: &Value) -> String {
     let mut out = String::new();
@@ -338,19 +345,26 @@ fn push(out: &mut String, value: &Value, ascii: bool) {
         Value::List(items) => {
             push_all(out, ['[', ']'], items, |out, item| push(out, item, ascii));
         }
-        Value::Map(entries) => {
-            push_all(out, ['{', '}'], entries, |out, (key, item)| {
-                push_text(out, key, ascii);
-                out.push(':');
-                push(out, item, ascii);
-            });
-        }
+        Value::Map(entries) => push_map(out, entries.iter(), ascii),
     }
 }
 
-fn push_all<T>(out: &mut String, [open, close]: [char; 2], items: &[T], mut push_one: impl FnMut(&mut String, &T)) {
+fn push_map<'a>(out: &mut String, entries: impl Iterator<Item = &'a (SmolStr, Value)>, ascii: bool) {
+    push_all(out, ['{', '}'], entries, |out, (key, item)| {
+        push_text(out, key, ascii);
+        out.push(':');
+        push(out, item, ascii);
+    });
+}
+
+fn push_all<T>(
+    out: &mut String,
+    [open, close]: [char; 2],
+    items: impl IntoIterator<Item = T>,
+    mut push_one: impl FnMut(&mut String, T),
+) {
     out.push(open);
-    for (index, item) in items.iter().enumerate() {
+    for (index, item) in items.into_iter().enumerate() {
         if index > 0 {
             out.push(',');
         }

@@ -30,6 +30,8 @@ families! {
         "From a request's head to the end of its response.";
     WOULD_REFUSE = Tally "onedoor_would_refuse_total" ["rule", "reason"]
         "Requests that passed only because their rule says `enforce = false`.";
+    RECORDS_LEFT_OUT = Counter "onedoor_session_headers_too_large_total" ["rule"]
+        "Requests whose session's record was longer than `session_header_max`, so that the upstream got `!too-large`.";
     VERDICTS = Counter "onedoor_session_verdicts_total" ["session", "verdict"]
         "What the cookies of requests turned out to be: `valid`, `unknown` (the store did not answer), or why there is no valid session.";
     UNREADABLE = Counter "onedoor_records_unreadable_total" ["format"]
