@@ -1,6 +1,7 @@
 //! The Cookie header as bytes: pairs in order, over all its lines.
 
 use http::{HeaderMap, HeaderValue, header::COOKIE};
+use percent_encoding::percent_decode;
 
 /// One `name=value` of a Cookie header, without the spaces and tabs around either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,13 +41,23 @@ pub fn rewrite(headers: &mut HeaderMap, mut keep: impl FnMut(&Pair<'_>) -> bool)
     }
 }
 
-/// A name as apps see it that trim as JavaScript does: without no-break spaces, too (cookie before 0.7).
-pub fn bare_name(name: &[u8]) -> &[u8] {
+/// Whether some app takes a cookie of this name for the one that it knows: because it trims as JavaScript does (cookie
+/// before 0.7), decodes names (PHP before 7.4.11, Rack before 2.2.3), or spells them as PHP does, to which a dot, a
+/// space and a bracket are an underscore, and what stands behind a bracket is no name.
+pub fn is_taken_for(name: &[u8], known: &[u8]) -> bool {
     let mut name = name;
     while let [b' ' | b'\t' | 0xa0, rest @ ..] | [rest @ .., b' ' | b'\t' | 0xa0] = name {
         name = rest;
     }
-    name
+    if name == known || name.len() < known.len() {
+        return name == known;
+    }
+    let mut decoded = percent_decode(name);
+    let alike = known.iter().all(|known| match decoded.next() {
+        Some(byte) => byte == *known || *known == b'_' && matches!(byte, b'.' | b' ' | b'['),
+        None => false,
+    });
+    alike && matches!(decoded.next(), None | Some(b'['))
 }
 
 /// Whether there is more than one Cookie line, which upstreams join differently.
@@ -124,6 +135,30 @@ mod tests {
         assert_eq!(kept(lines, |pair| pair.position == 5).as_deref(), Some(&b"alone; sid=y"[..]));
         assert_eq!(kept(&[b"sid=x; sid=y"], |_| false), None);
         assert_eq!(kept(&[], |_| true), None);
+    }
+
+    #[test]
+    fn a_name_is_known_in_every_spelling_of_the_apps() {
+        let spellings: [&[u8]; 9] = [
+            b"app_sid",
+            b"\xa0app_sid\xa0",
+            b"app.sid",
+            b"app sid",
+            b"app[sid",
+            b"app%5Fsid",
+            b"%61pp%2esid",
+            b"app_sid[0]",
+            b"app.sid[",
+        ];
+        for name in spellings {
+            assert!(is_taken_for(name, b"app_sid"), "{name:?}");
+        }
+        for name in
+            [&b""[..], b"app", b"app_si", b"App_sid", b"app-sid", b"app_sid2", b"xapp_sid", b"app_sid.", b"app%_sid"]
+        {
+            assert!(!is_taken_for(name, b"app_sid"), "{name:?}");
+        }
+        assert!(is_taken_for(b"connect.sid", b"connect.sid") && !is_taken_for(b"connect_sid", b"connect.sid"));
     }
 
     proptest! {

@@ -138,9 +138,8 @@ fn edit_cookies(headers: &mut HeaderMap, edits: &[CookieEdit]) {
         return;
     }
     cookie_header::rewrite(headers, |pair| {
-        edits
-            .iter()
-            .all(|edit| edit.name.as_bytes() != cookie_header::bare_name(pair.name) || edit.keep == Some(pair.position))
+        let taken = |edit: &CookieEdit| cookie_header::is_taken_for(pair.name, edit.name.as_bytes());
+        edits.iter().all(|edit| !taken(edit) || edit.keep == Some(pair.position))
     });
 }
 

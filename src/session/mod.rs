@@ -168,7 +168,7 @@ impl Sessions {
         let mut search = Search::default();
         let mut outage = None;
         let name = self.format.cookie_name(https).as_bytes();
-        for pair in cookie_header::pairs(headers).filter(|pair| cookie_header::bare_name(pair.name) == name) {
+        for pair in cookie_header::pairs(headers).filter(|pair| cookie_header::is_taken_for(pair.name, name)) {
             search.cookies += 1;
             // Another spelling never counts, but an app may take it for the session's cookie.
             if pair.name != name {
@@ -217,14 +217,15 @@ impl Sessions {
 
     /// The changes to the Cookie header on rules that do not look at sessions.
     pub fn strip_edits(&self, headers: &HeaderMap, https: bool) -> Vec<CookieEdit> {
-        let is_due = !self.forwards_cookie && self.pairs(headers, https).next().is_some();
-        if is_due { self.keeping(None, https) } else { Vec::new() }
+        let name = self.format.cookie_name(https).as_bytes();
+        let is_there = || cookie_header::pairs(headers).any(|pair| cookie_header::is_taken_for(pair.name, name));
+        if !self.forwards_cookie && is_there() { self.keeping(None, https) } else { Vec::new() }
     }
 
     /// Whether cookies of this name belong to these sessions, over https or over http.
     pub fn owns_cookie(&self, name: &[u8]) -> bool {
-        let name = cookie_header::bare_name(name);
-        [true, false].into_iter().any(|https| self.format.cookie_name(https).as_bytes() == name)
+        let takes = |known: &str| cookie_header::is_taken_for(name, known.as_bytes());
+        [true, false].into_iter().any(|https| takes(self.format.cookie_name(https)))
     }
 
     /// Whether the gateway alone may set their cookie.
