@@ -80,10 +80,10 @@
 //! and an upstream takes nothing else:
 //!
 //! ```compile_fail,E0308
-//! use onedoor::{http::body::RequestBody, tasks::Worker, upstream::Target};
+//! use onedoor::{http::body::RequestBody, upstream::{Target, Terms}};
 //!
-//! async fn bypass(target: Target, request: http::Request<()>) {
-//!     let _ = target.send(request, RequestBody::none(), Worker(0)).await;
+//! async fn bypass(target: Target, request: http::Request<()>, terms: Terms) {
+//!     let _ = target.send(request, RequestBody::none(), terms).await;
 //! }
 //! ```
 

@@ -34,6 +34,12 @@ impl Workers {
         Self(vec![Handle::current()])
     }
 
+    /// Spawns on one of them a task that nobody waits for.
+    pub fn background(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let _guard = self.0[0].enter();
+        background(task);
+    }
+
     /// How many there are; at least one.
     pub fn count(&self) -> usize {
         self.0.len()

@@ -40,6 +40,10 @@ fn of_shape(shape: &Shape) -> Value {
         Shape::Duration { .. } => written(r"^([0-9]+(ms|s|m|h|d))+$"),
         Shape::Text(_) => json!({ "type": "string" }),
         Shape::Texts(_) | Shape::Secrets => texts(),
+        Shape::Statuses => {
+            let status = json!({ "type": ["integer", "string"] });
+            json!({ "anyOf": [status, { "type": "array", "items": status }] })
+        }
         Shape::Choice { of, .. } => json!({ "anyOf": [{ "enum": of }, reference()] }),
         Shape::Table(table) => of_table(table),
         Shape::Tables(table) => json!({ "type": "array", "minItems": 1, "items": of_table(table) }),

@@ -56,6 +56,8 @@ pub enum Shape {
     Text(Option<&'static str>),
     /// A list of texts; one text is a list of one.
     Texts(&'static [&'static str]),
+    /// A list of statuses, as numbers or texts, maybe empty.
+    Statuses,
     /// A list of texts that are never shown.
     Secrets,
     /// One of a few words.

@@ -5,6 +5,7 @@ use super::{
     diagnostic::{Diagnostics, Fault},
     environment::Environment,
 };
+use http::StatusCode;
 use std::{cell::RefCell, path::Path};
 use toml::{Spanned, de::DeValue};
 
@@ -103,6 +104,21 @@ impl Reader<'_> {
                 Vec::new()
             }
         }
+    }
+
+    /// A status, as a number or a text.
+    pub(super) fn status(&self, name: &str, value: &Value<'_>) -> Option<StatusCode> {
+        let text = match value.get_ref() {
+            DeValue::Integer(number) => number.to_string(),
+            DeValue::String(text) => text.to_string(),
+            _ => {
+                self.wrong_type(name, value, "a list of statuses", "such as [502, 503]");
+                return None;
+            }
+        };
+        let status = text.parse().ok().and_then(|number: u16| StatusCode::from_u16(number).ok());
+        let fault = || Fault::new(format!("`{text}` is not a status of an answer"), "a number between 200 and 599");
+        self.noted(&value.span(), status.filter(|status| (200..600).contains(&status.as_u16())).ok_or_else(fault))
     }
 
     pub(super) fn wrong_type(&self, name: &str, value: &Value<'_>, expected: &str, remedy: impl Into<String>) {

@@ -13,6 +13,7 @@ use super::{
 };
 use http::{HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
+use std::time::Duration;
 
 mod guard;
 mod keys;
@@ -55,6 +56,10 @@ pub struct Rule {
     pub strip_prefix: Option<String>,
     /// `add_prefix`: begins with `/`, does not end with one.
     pub add_prefix: Option<String>,
+    /// `timeout`
+    pub timeout: Option<Duration>,
+    /// `total_timeout`
+    pub total_timeout: Option<Duration>,
     /// `encoded_slash = "keep"`
     pub keeps_encoded_slash: bool,
     /// Where the rule stands (its `[[rules]]` header).
@@ -141,6 +146,8 @@ pub(super) fn read(mut section: Section<'_>, site: &mut Site<'_>) -> Option<Rule
         enforce: section.flag("enforce"),
         strip_prefix: section.parsed("strip_prefix", pattern::check_prefix),
         add_prefix: section.parsed("add_prefix", pattern::check_prefix),
+        timeout: section.optional_duration("timeout"),
+        total_timeout: section.optional_duration("total_timeout"),
         keeps_encoded_slash,
         span: section.span.clone(),
         action: action.clone().unwrap_or(Action::Redirect(HeaderValue::from_static("/"))),
@@ -305,7 +312,9 @@ fn check_meaning(section: &Section<'_>, rule: &Rule, forwards: bool) {
     if !forwards {
         meaningless("preflight", "without `dest`: nothing is forwarded");
         meaningless("strip_prefix", "without `dest`: nothing is forwarded");
-        meaningless("add_prefix", "without `dest`: nothing is forwarded");
+        for name in ["add_prefix", "timeout", "total_timeout"] {
+            meaningless(name, "without `dest`: nothing is forwarded");
+        }
     }
     let Some(prefix) = &rule.strip_prefix else { return };
     for path in rule.paths.iter().filter(|path| !may_begin(&path.text, prefix)) {

@@ -7,6 +7,7 @@ use super::{
     reader::{Reader, Text, Value},
     units,
 };
+use http::StatusCode;
 use std::time::Duration;
 use toml::{
     Spanned,
@@ -163,6 +164,16 @@ impl<'a> Section<'a> {
             Some(value) => self.reader.texts(name, value),
             None => default.iter().map(|text| Text { text: (*text).to_owned(), span: self.span.clone() }).collect(),
         }
+    }
+
+    /// A list of statuses; one is a list of one.
+    pub(super) fn statuses(&mut self, name: &'static str) -> Vec<StatusCode> {
+        let Some(value) = self.take(name) else { return Vec::new() };
+        let written = match value.get_ref() {
+            DeValue::Array(values) => values.iter().collect(),
+            _ => vec![value],
+        };
+        written.into_iter().filter_map(|value| self.reader.status(name, value)).collect()
     }
 
     /// Whether an empty list stands here, which says: none, and I thought about it.

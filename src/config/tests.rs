@@ -179,6 +179,13 @@ fn every_key_reaches_the_configuration() {
         (seconds(1), seconds(61), seconds(62))
     );
     assert_eq!((auth.keepalive, auth.connections, auth.session_authority), (seconds(3), 12, true));
+    let by_header = upstreams::HashBy::Header(http::HeaderName::from_static("x-tenant"));
+    assert_eq!((&auth.balance, auth.retries), (&upstreams::Balance::Hash(by_header), 2));
+    assert_eq!(auth.retry_on, [http::StatusCode::BAD_GATEWAY, http::StatusCode::SERVICE_UNAVAILABLE]);
+    assert_eq!((auth.tunnel_idle, auth.eject), (seconds(7200), upstreams::Eject { errors: 6, duration: seconds(11) }));
+    let health = auth.health.as_ref().expect("it was written");
+    assert_eq!((health.path.as_str(), health.interval, health.timeout), ("/healthz", seconds(6), seconds(2)));
+    assert_eq!((health.unhealthy_after, health.healthy_after), (4, 5));
     assert_eq!(auth.host, upstreams::Host::Literal(http::HeaderValue::from_static("auth.internal:81")));
     assert_eq!(config.upstreams[1].host, upstreams::Host::Auto);
 
@@ -190,6 +197,7 @@ fn every_key_reaches_the_configuration() {
     assert!(matches!(&rule.security_headers, SecurityHeaders::Also(headers) if headers.len() == 2));
     assert!(matches!(&config.security_headers, SecurityHeaders::Also(headers) if headers.len() == 1));
     assert_eq!(config.pages.0[0].0, 404);
+    assert_eq!((rule.timeout, rule.total_timeout), (Some(seconds(5)), Some(seconds(120))));
     assert_eq!((rule.strip_prefix.as_deref(), rule.add_prefix.as_deref()), (Some("/a"), Some("/b/c")));
     assert_eq!(
         config.rules[1].action,

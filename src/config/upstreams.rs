@@ -3,67 +3,18 @@
 use super::{
     Span,
     diagnostic::Fault,
-    keys::{Key, Shape, Table, similar},
+    keys::{quoted_list, similar},
     origin::{Origin, parse_host, split_port},
     reader::Reader,
     section::Section,
 };
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue, StatusCode, uri::PathAndQuery};
 use std::time::Duration;
 use toml::de::DeValue;
 
-/// The keys of an upstream that is a table.
-pub(super) static TABLE: Table = Table {
-    name: "[upstreams.NAME]",
-    keys: &[
-        Key {
-            name: "endpoints",
-            shape: Shape::Texts(&[]),
-            meaning: "URLs, `http://host:port` or `https://host:port`. Required.",
-        },
-        Key {
-            name: "host",
-            shape: Shape::Text(Some("auto")),
-            meaning: "The Host sent: `client` (as received), `upstream` (the endpoint's), a literal, or `auto`: `client` over \
-                      http, `upstream` over https.",
-        },
-        Key {
-            name: "connect_timeout",
-            shape: Shape::Duration { default: Some("2s"), zero: false },
-            meaning: "To connect.",
-        },
-        Key {
-            name: "response_timeout",
-            shape: Shape::Duration { default: Some("60s"), zero: false },
-            meaning: "Until the head of the response.",
-        },
-        Key {
-            name: "idle_timeout",
-            shape: Shape::Duration { default: Some("60s"), zero: false },
-            meaning: "Of a silent body.",
-        },
-        Key {
-            name: "tunnel_idle",
-            shape: Shape::Duration { default: Some("1h"), zero: false },
-            meaning: "Of a silent WebSocket, event stream or gRPC stream.",
-        },
-        Key {
-            name: "keepalive",
-            shape: Shape::Duration { default: Some("4s"), zero: true },
-            meaning: "How long an unused connection is kept.",
-        },
-        Key {
-            name: "connections",
-            shape: Shape::Count { default: Some(1024), from: 1, to: 10_000_000 },
-            meaning: "Per endpoint, over all workers; beyond it 503 at once.",
-        },
-        Key {
-            name: "session_authority",
-            shape: Shape::Flag(false),
-            meaning: "May log users in and out, and change their sessions.",
-        },
-    ],
-};
+mod keys;
+
+pub(super) use keys::TABLE;
 
 /// One upstream.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +37,16 @@ pub struct Upstream {
     pub keepalive: Duration,
     /// `connections` per endpoint, over all workers.
     pub connections: usize,
+    /// `balance`
+    pub balance: Balance,
+    /// `retries`
+    pub retries: usize,
+    /// `retry_on`
+    pub retry_on: Vec<StatusCode>,
+    /// `health`
+    pub health: Option<Health>,
+    /// `eject`
+    pub eject: Eject,
     /// `session_authority`
     pub session_authority: bool,
     /// Where it stands.
@@ -129,6 +90,52 @@ pub enum Host {
     Upstream,
     /// A literal.
     Literal(HeaderValue),
+}
+
+/// `balance`: which endpoint is next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Balance {
+    /// Of two at random the one with fewer requests.
+    LeastRequests,
+    /// One after the other.
+    RoundRobin,
+    /// The same for what is the same.
+    Hash(HashBy),
+}
+
+/// What stays on one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashBy {
+    /// A user, without one a session, without one an address.
+    User,
+    /// A client's address.
+    Ip,
+    /// The value of this field.
+    Header(HeaderName),
+}
+
+/// `health`: what is asked, how often, and what counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    /// `path`
+    pub path: PathAndQuery,
+    /// `interval`
+    pub interval: Duration,
+    /// `timeout`
+    pub timeout: Duration,
+    /// `unhealthy_after`
+    pub unhealthy_after: i32,
+    /// `healthy_after`
+    pub healthy_after: i32,
+}
+
+/// `eject`: how many errors in a row take an endpoint out, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Eject {
+    /// `errors`; 0 is never.
+    pub errors: u32,
+    /// `for`
+    pub duration: Duration,
 }
 
 /// Reads `[upstreams]`, in the order written. One with faults is there too, so that rules may name it.
@@ -175,11 +182,68 @@ fn read_table(mut section: Section<'_>, name: &str, is_table: bool) -> Upstream 
         tunnel_idle: section.duration("tunnel_idle"),
         keepalive: section.duration("keepalive"),
         connections: section.count("connections").unwrap_or_default(),
+        balance: section.parsed("balance", parse_balance).unwrap_or(Balance::LeastRequests),
+        retries: section.count("retries").unwrap_or_default(),
+        retry_on: section.statuses("retry_on"),
+        health: read_health(section.table("health")),
+        eject: read_eject(section.table("eject")),
         session_authority: section.flag("session_authority"),
         span: section.span.clone(),
     };
     section.finish();
     upstream
+}
+
+fn read_health(mut section: Section<'_>) -> Option<Health> {
+    if !section.exists() {
+        return None;
+    }
+    section.require("path", "such as `health = { path = \"/healthz\" }`");
+    let path = section.parsed("path", parse_path);
+    let times = |count: Option<usize>| count.and_then(|count| i32::try_from(count).ok()).unwrap_or(1);
+    let health = Health {
+        path: path.unwrap_or(PathAndQuery::from_static("/")),
+        interval: section.duration("interval"),
+        timeout: section.duration("timeout"),
+        unhealthy_after: times(section.count("unhealthy_after")),
+        healthy_after: times(section.count("healthy_after")),
+    };
+    section.finish();
+    Some(health)
+}
+
+fn read_eject(mut section: Section<'_>) -> Eject {
+    let errors = section.count("errors").and_then(|count| u32::try_from(count).ok()).unwrap_or_default();
+    let eject = Eject { errors, duration: section.duration("for") };
+    section.finish();
+    eject
+}
+
+fn parse_path(text: &str) -> Result<PathAndQuery, Fault> {
+    let path = PathAndQuery::try_from(text).ok().filter(|_| text.starts_with('/'));
+    path.ok_or_else(|| Fault::new(format!("`{text}` is not a path"), "such as \"/healthz\""))
+}
+
+fn parse_balance(text: &str) -> Result<Balance, Fault> {
+    let words = ["least_requests", "round_robin", "hash:user", "hash:ip"];
+    let known = match text {
+        "least_requests" => Balance::LeastRequests,
+        "round_robin" => Balance::RoundRobin,
+        "hash:user" => Balance::Hash(HashBy::User),
+        "hash:ip" => Balance::Hash(HashBy::Ip),
+        _ => {
+            let name = text.strip_prefix("hash:header:").and_then(|name| HeaderName::try_from(name).ok());
+            return name.map(|name| Balance::Hash(HashBy::Header(name))).ok_or_else(|| {
+                let list = format!("one of {}, `hash:header:NAME`", quoted_list(words.into_iter()));
+                let remedy = match similar(text, words.into_iter()) {
+                    Some(word) => format!("did you mean \"{word}\"? It is {list}"),
+                    None => list,
+                };
+                Fault::new(format!("`balance` cannot be `{text}`"), remedy)
+            });
+        }
+    };
+    Ok(known)
 }
 
 fn read_host(section: &mut Section<'_>) -> Host {

@@ -11,6 +11,7 @@ use crate::{
     http::{Head, host::HostFault, message, path::NormalPath, peer::Peer},
     rules::{Action, Unmatched},
     session::Verdict,
+    upstream::Origin,
 };
 use http::{HeaderMap, HeaderName};
 use std::fmt::Write as _;
@@ -119,7 +120,11 @@ impl Snapshot {
                     tell(story, "header", format_args!("{name}: {}", value.to_str().unwrap_or_default()));
                 }
                 tell(story, "upstream", format_args!("{}", target.name()));
-                tell(story, "endpoint", format_args!("{}", target.next_endpoint()));
+                let key = target.key(Origin { grant: &grant, arrival: exchange.arrival(), head: &head });
+                tell(story, "endpoint", format_args!("{}", target.next_endpoint(key)));
+                for sick in target.sick_endpoints() {
+                    tell(story, "endpoint", format_args!("{sick} gets no requests: it fails"));
+                }
                 tell(story, "answer", format_args!("forwarded as {} {}", head.method, rewritten.target));
             }
             Action::Redirect(to) => tell(story, "answer", format_args!("308 to {}", to.to_str().unwrap_or_default())),

@@ -4,6 +4,7 @@ use super::{answers::Answers, body::Body, exchange::Exchange, meter::Meter, refu
 use crate::{
     access::{Entry, Grant},
     caller::{Callers, Question},
+    clock,
     config::{
         Config,
         diagnostic::Diagnostics,
@@ -30,7 +31,7 @@ use crate::{
     session::{Sessions, managed::Commands, store::Store},
     tasks::{Worker, Workers},
     telemetry::{access_log::AccessLog, metrics::Metrics, output::Output},
-    upstream::{Streaming, Target, Upstreams},
+    upstream::{Origin, Streaming, Target, Terms, Upstreams},
 };
 use http::{Response, header::SET_COOKIE};
 use hyper::body::Incoming;
@@ -151,10 +152,11 @@ impl Snapshot {
             Action::Respond { status, body } => return Ok(Answers::respond(*status, body)),
         };
         let to = rule.rewrite.apply(&path)?; // 400
+        let terms = terms(rule, target, Origin { grant: &grant, arrival: exchange.arrival(), head: &head }, worker);
         let forward = self.identity.attach(head, to.target, to.prefix, exchange.arrival(), &grant); // strip, inject
 
         exchange.asks(target, &forward);
-        let answer = target.send(forward, body, worker).await;
+        let answer = target.send(forward, body, terms).await;
         exchange.answered(target, &answer);
         let mut response = answer?; // 408, 413, 502, 503, 504
         self.steer_session(target, &grant, &mut response, worker, exchange).await?; // 502, 503
@@ -249,6 +251,16 @@ fn limits(limits: &server::Limits) -> Limits {
 
 fn access_log(log: &Log, output: &Output) -> Option<AccessLog> {
     log.access.then(|| AccessLog::new(output.clone(), log.is_pretty(), log.query))
+}
+
+/// What a rule and the request's origin ask of the exchange with an upstream.
+fn terms(rule: &Rule<Target>, target: &Target, origin: Origin<'_>, worker: Worker) -> Terms {
+    Terms {
+        worker,
+        key: target.key(origin),
+        response_timeout: rule.timeout,
+        deadline: rule.total_timeout.map(|total| clock::now() + total),
+    }
 }
 
 /// What a rule wants to know about the caller.

@@ -15,7 +15,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// All rules in the order written; `T` is what a rule forwards to.
 #[derive(Debug)]
@@ -44,6 +44,10 @@ pub struct Rule<T> {
     pub body_bytes_max: Option<u64>,
     /// What is added to its answers.
     pub security_headers: SecurityHeaders,
+    /// `timeout`, instead of the upstream's.
+    pub timeout: Option<Duration>,
+    /// `total_timeout`
+    pub total_timeout: Option<Duration>,
     /// Whether `%2F` passes.
     pub keeps_encoded_slash: bool,
     patterns: Vec<Pattern>,
@@ -226,6 +230,8 @@ impl<T> Rule<T> {
             rewrite: Rewrite::compile(rule),
             body_bytes_max: rule.body_bytes,
             security_headers: SecurityHeaders::compile(security_headers, &rule.security_headers, protected),
+            timeout: rule.timeout,
+            total_timeout: rule.total_timeout,
             keeps_encoded_slash: rule.keeps_encoded_slash,
             patterns: patterns(rule),
             methods: rule.methods.clone(),

@@ -1,15 +1,18 @@
 //! One endpoint of an upstream: its connections, and how many requests it has.
 
-use super::{connection::Connection, failure::Failure, pool::Pool};
+use super::{affinity, connection::Connection, failure::Failure, health::Health, pool::Pool};
 use crate::{
     config,
     tasks::{Worker, Workers},
 };
 use http::HeaderValue;
 use rustls::ClientConfig;
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
 
 /// One endpoint.
@@ -22,6 +25,8 @@ pub(super) struct Endpoint {
     requests_max: usize,
     pools: Vec<Pool>,
     tls: Option<Arc<ClientConfig>>,
+    health: Health,
+    seed: u64,
 }
 
 /// One request's place at an endpoint, given back when dropped.
@@ -34,6 +39,7 @@ impl Endpoint {
         upstream: &config::upstreams::Upstream,
         workers: &Workers,
         tls: Option<&Arc<ClientConfig>>,
+        health: Health,
     ) -> Self {
         Self {
             spec: spec.clone(),
@@ -43,6 +49,8 @@ impl Endpoint {
             requests_max: upstream.connections,
             pools: workers.each(|_| Pool::new(upstream.keepalive)),
             tls: tls.filter(|_| spec.https).cloned(),
+            health,
+            seed: affinity::hash([spec.to_string().as_bytes()]),
         }
     }
 
@@ -60,6 +68,25 @@ impl Endpoint {
         &self.pools[worker.0]
     }
 
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// What makes it another endpoint than the others, for requests that belong together.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// How much there is to do for it.
+    pub(super) fn load(&self, now: Instant) -> usize {
+        (self.requests.load(Ordering::Relaxed) + 1) * self.health.reluctance(now)
+    }
+
+    /// Whether it may have one more request.
+    pub(super) fn has_room(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) < self.requests_max
+    }
+
     /// A place for one more request, unless it has as many as it may have.
     pub(super) fn admit(self: &Arc<Self>) -> Option<Place> {
         let before = self.requests.fetch_add(1, Ordering::Relaxed);
@@ -74,7 +101,7 @@ impl Endpoint {
 
 impl Place {
     /// The endpoint that it is a place at.
-    pub(super) fn endpoint(&self) -> &Endpoint {
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
         &self.0
     }
 }

@@ -17,6 +17,17 @@ pub enum Failure {
     Body(BodyFault),
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreachable(cause) | Self::Invalid(cause) => f.write_str(cause),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Overloaded => f.write_str("every endpoint has as many requests as connections allows"),
+            Self::Body(fault) => fault.fmt(f),
+        }
+    }
+}
+
 impl From<hyper::Error> for Failure {
     fn from(error: hyper::Error) -> Self {
         let text = describe(&error);

@@ -14,6 +14,8 @@ pub struct Meter {
     errors: Tally,
     cookies_removed: Counter,
     websockets: Gauge,
+    retries: Counter,
+    ejections: Counter,
 }
 
 impl Meter {
@@ -22,6 +24,8 @@ impl Meter {
             duration: metrics.histogram(&families::UPSTREAM_DURATION, &[upstream]),
             errors: metrics.tally(&families::UPSTREAM_ERRORS, &[upstream]),
             cookies_removed: metrics.counter(&families::COOKIES_REMOVED, &[upstream]),
+            retries: metrics.counter(&families::RETRIES, &[upstream]),
+            ejections: metrics.counter(&families::EJECTIONS, &[upstream]),
             websockets: metrics.gauge(&families::WEBSOCKETS, &[upstream]),
         }
     }
@@ -42,6 +46,16 @@ impl Meter {
             Failure::Body(_) => return,
         };
         self.errors.add(worker, 0, reason);
+    }
+
+    /// A request was sent once more.
+    pub(super) fn retried(&self, worker: Worker) {
+        self.retries.add(worker);
+    }
+
+    /// An endpoint was ejected.
+    pub(super) fn ejected(&self, worker: Worker) {
+        self.ejections.add(worker);
     }
 
     /// A WebSocket begins; it counts until this is dropped.

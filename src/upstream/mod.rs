@@ -1,27 +1,36 @@
 //! Upstreams: where granted requests go, over connections that each worker keeps for itself.
 
+mod affinity;
+mod answer;
+mod balance;
+mod budget;
+mod check;
 mod connection;
 mod endpoint;
 mod failure;
+mod health;
 mod meter;
 mod pool;
 mod replay;
 mod send;
 mod streaming;
+mod target;
 mod tls;
 mod tunnel;
 
 use crate::{
     config::{self, diagnostic::Diagnostics},
     tasks::{Worker, Workers},
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Metrics, families},
 };
+pub use affinity::Origin;
 use endpoint::Endpoint;
 pub use failure::Failure;
+use health::Health;
 pub use meter::Meter;
-pub use send::Target;
 use std::sync::Arc;
 pub use streaming::{StreamFault, Streaming};
+pub use target::{Target, Terms};
 pub use tunnel::{Passed, Tunnel, TunnelEnd};
 
 /// All upstreams, in the configuration's order.
@@ -55,9 +64,16 @@ impl Upstreams {
                 Err(())
             };
             let endpoints = section.endpoints.iter();
-            let endpoints =
-                endpoints.map(|spec| Arc::new(Endpoint::new(spec, section, workers, settings.as_ref().ok())));
-            Target::new(section.clone(), endpoints.collect(), Meter::compile(&section.name, metrics))
+            let endpoints = endpoints.map(|spec| {
+                let up = metrics.gauge(&families::ENDPOINT_UP, &[&section.name, &spec.to_string()]);
+                Arc::new(Endpoint::new(spec, section, workers, settings.as_ref().ok(), Health::new(up)))
+            });
+            let meter = Meter::compile(&section.name, metrics);
+            let target = Target::new(section.clone(), endpoints.collect(), workers.count(), meter);
+            if let Some(health) = &section.health {
+                workers.background(check::watch(target.weak(), health.clone()));
+            }
+            target
         };
         Self(sections.iter().map(compile).collect())
     }
@@ -67,10 +83,11 @@ impl Upstreams {
         self.0[index].clone()
     }
 
-    /// Closes the worker's connections that have been unused for longer than their upstream's `keepalive`.
-    pub fn close_unused(&self, worker: Worker) {
-        for endpoint in self.0.iter().flat_map(Target::endpoints) {
-            endpoint.pool(worker).close_unused();
+    /// Once a second: closes the worker's connections that have been unused for longer than their upstream's
+    /// `keepalive`, and lets endpoints return whose ejection is over.
+    pub fn settle(&self, worker: Worker) {
+        for target in &self.0 {
+            target.0.settle(worker);
         }
     }
 }

@@ -1,15 +1,20 @@
 //! An upstream's body on its way to the client; at its clean end the connection goes back to the pool.
 
-use super::{connection::Connection, endpoint::Place, tunnel::Tunnel};
-use crate::{http::body::Progress, tasks::Worker};
+use super::{
+    connection::Connection,
+    endpoint::{Endpoint, Place},
+    tunnel::Tunnel,
+};
+use crate::{clock, http::body::Progress, tasks::Worker};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::time::Sleep;
 
@@ -18,10 +23,18 @@ use tokio::time::Sleep;
 pub struct Streaming {
     incoming: Incoming,
     lease: Option<Lease>,
-    /// The longest silence between two reads.
-    idle_timeout: Duration,
+    patience: Patience,
     silence: Option<Pin<Box<Sleep>>>,
     tunnel: Option<Box<Tunnel>>,
+}
+
+/// How long a body may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// The longest silence between two reads.
+    pub(super) silence: Duration,
+    /// When it must be over.
+    pub(super) deadline: Option<Instant>,
 }
 
 /// The connection that a body comes from.
@@ -39,6 +52,8 @@ pub(super) struct Lease {
 pub enum StreamFault {
     /// It was silent for longer than `idle_timeout`.
     Silent,
+    /// It was not over when the rule's `total_timeout` was.
+    Overdue,
     /// The connection or its framing broke.
     Broken(hyper::Error),
 }
@@ -47,6 +62,7 @@ impl std::fmt::Display for StreamFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Silent => f.write_str("the upstream fell silent in the middle of its body"),
+            Self::Overdue => f.write_str("the exchange took longer than total_timeout"),
             Self::Broken(error) => write!(f, "the upstream's body broke off: {error}"),
         }
     }
@@ -64,8 +80,8 @@ impl Lease {
 }
 
 impl Streaming {
-    pub(super) fn new(incoming: Incoming, lease: Lease, idle_timeout: Duration) -> Self {
-        let mut body = Self { incoming, lease: Some(lease), idle_timeout, silence: None, tunnel: None };
+    pub(super) fn new(incoming: Incoming, lease: Lease, patience: Patience) -> Self {
+        let mut body = Self { incoming, lease: Some(lease), patience, silence: None, tunnel: None };
         if body.incoming.is_end_stream() {
             body.end();
         }
@@ -74,7 +90,13 @@ impl Streaming {
 
     /// The empty body of an answer after which the connection is a WebSocket's.
     pub(super) fn before(tunnel: Tunnel, incoming: Incoming) -> Self {
-        Self { incoming, lease: None, idle_timeout: Duration::ZERO, silence: None, tunnel: Some(Box::new(tunnel)) }
+        let patience = Patience { silence: Duration::ZERO, deadline: None };
+        Self { incoming, lease: None, patience, silence: None, tunnel: Some(Box::new(tunnel)) }
+    }
+
+    /// The endpoint that it comes from, until it is over.
+    pub(super) fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.lease.as_ref().map(|lease| lease.place.endpoint())
     }
 
     /// The WebSocket that the upstream has agreed to, if this is the body of such an answer.
@@ -89,11 +111,15 @@ impl Streaming {
     }
 
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
-        let idle_timeout = self.idle_timeout;
-        let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle_timeout)));
-        silence.as_mut().poll(cx).map(|()| {
+        let Patience { silence, deadline } = self.patience;
+        let until = || {
+            let silent = clock::now() + silence;
+            Box::pin(tokio::time::sleep_until(deadline.map_or(silent, |deadline| deadline.min(silent)).into()))
+        };
+        self.silence.get_or_insert_with(until).as_mut().poll(cx).map(|()| {
             self.lease = None;
-            Some(Err(StreamFault::Silent))
+            let overdue = deadline.is_some_and(|deadline| deadline <= clock::now());
+            Some(Err(if overdue { StreamFault::Overdue } else { StreamFault::Silent }))
         })
     }
 }

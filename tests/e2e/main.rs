@@ -6,12 +6,14 @@
 mod harness;
 
 mod admin;
+mod balancing;
 mod chaos;
 mod command_line;
 mod cookie_guard;
 mod drain;
 mod express_site;
 mod guards;
+mod health;
 mod identity;
 mod log;
 mod managed;

@@ -32,6 +32,16 @@ pub(in crate::config) static TABLE: Table = Table {
         },
         Key { name: "add_prefix", shape: Shape::Text(None), meaning: "Put in front of the forwarded path." },
         Key {
+            name: "timeout",
+            shape: Shape::Duration { default: None, zero: false },
+            meaning: "Until the head of the response, instead of the upstream's `response_timeout`.",
+        },
+        Key {
+            name: "total_timeout",
+            shape: Shape::Duration { default: None, zero: false },
+            meaning: "Until the end of the response. By default none.",
+        },
+        Key {
             name: "encoded_slash",
             shape: Shape::Choice { default: Some("refuse"), of: &["refuse", "keep"] },
             meaning: "`%2F` in the path: 400, or an ordinary character that stays encoded.",

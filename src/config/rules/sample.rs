@@ -20,6 +20,8 @@ pub(crate) fn rule(session: Requirement) -> Rule {
         enforce: true,
         strip_prefix: None,
         add_prefix: None,
+        timeout: None,
+        total_timeout: None,
         keeps_encoded_slash: false,
         span: 0..0,
     }

@@ -44,6 +44,12 @@ families! {
         "From sending a request to the head of the upstream's answer.";
     UPSTREAM_ERRORS = Tally "onedoor_upstream_errors_total" ["upstream", "reason"]
         "Requests that an upstream gave no answer to, or none that can be trusted.";
+    ENDPOINT_UP = Gauge "onedoor_endpoint_up" ["upstream", "endpoint"]
+        "1 while an endpoint gets requests, 0 while it fails its checks or is ejected.";
+    EJECTIONS = Counter "onedoor_ejections_total" ["upstream"]
+        "How often an endpoint was taken out because requests to it failed.";
+    RETRIES = Counter "onedoor_retries_total" ["upstream"]
+        "Requests that were sent once more.";
     WEBSOCKETS = Gauge "onedoor_websockets" ["upstream"] "WebSockets that are open.";
     COOKIES_REMOVED = Counter "onedoor_set_cookies_removed_total" ["upstream"]
         "`Set-Cookie` lines of a session's name that the upstream may not set.";

@@ -1,0 +1,274 @@
+//! An upstream that rules send to: which of its endpoints is asked, and which next if the first gives no answer.
+
+use super::{
+    affinity::Origin,
+    balance::Balance,
+    budget::Budget,
+    endpoint::{Endpoint, Place},
+    failure::Failure,
+    meter::Meter,
+    replay::Replay,
+    send::{self, Again, Asked, Miss},
+    streaming::Streaming,
+};
+use crate::{
+    clock,
+    config::upstreams::{Host, Upstream},
+    http::body::{Progress, RequestBody},
+    identity::Forward,
+    tasks::Worker,
+};
+use arc_swap::ArcSwap;
+use http::{
+    HeaderValue, Method, Request, Response,
+    header::{HOST, UPGRADE},
+};
+use std::{
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+/// An upstream that a rule sends to; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Target(pub(super) Arc<Inner>);
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) section: Upstream,
+    pub(super) meter: Meter,
+    endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
+    balance: Balance,
+    budget: Budget,
+}
+
+/// What a rule and a request ask of an exchange beyond the request itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Whose connections.
+    pub worker: Worker,
+    /// What requests that belong together share.
+    pub key: Option<u64>,
+    /// The rule's `timeout`, instead of the upstream's `response_timeout`.
+    pub response_timeout: Option<Duration>,
+    /// When everything must be over.
+    pub deadline: Option<Instant>,
+}
+
+impl Target {
+    pub(super) fn new(section: Upstream, endpoints: Vec<Arc<Endpoint>>, workers: usize, meter: Meter) -> Self {
+        let balance = Balance::new(&section.balance);
+        let endpoints = ArcSwap::from_pointee(endpoints);
+        Self(Arc::new(Inner { section, meter, endpoints, balance, budget: Budget::new(workers) }))
+    }
+
+    /// Whether it was made from an equal section, wherever in the file that stood.
+    pub(super) fn is_as(&self, section: &Upstream) -> bool {
+        Upstream { span: section.span.clone(), ..self.0.section.clone() } == *section
+    }
+
+    /// It, as long as somebody else holds it.
+    pub(super) fn weak(&self) -> Weak<Inner> {
+        Arc::downgrade(&self.0)
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.0.section.name
+    }
+
+    /// What is counted of it.
+    pub fn meter(&self) -> &Meter {
+        &self.0.meter
+    }
+
+    /// Whether its `Session-*` response headers are obeyed.
+    pub fn has_session_authority(&self) -> bool {
+        self.0.section.session_authority
+    }
+
+    /// What this request shares with those that must go to the same endpoint, if that matters here.
+    pub fn key(&self, origin: Origin<'_>) -> Option<u64> {
+        origin.key(&self.0.section.balance)
+    }
+
+    /// The endpoint that a request with this key would go to now, as a URL.
+    pub fn next_endpoint(&self, key: Option<u64>) -> String {
+        self.0.place(key, &[]).map_or_else(|| "none".to_owned(), |place| place.endpoint().spec().to_string())
+    }
+
+    /// The endpoints that get no requests now, as URLs.
+    pub fn sick_endpoints(&self) -> Vec<String> {
+        let endpoints = self.0.endpoints();
+        let sick = endpoints.iter().filter(|endpoint| !endpoint.health().is_in());
+        sick.map(|endpoint| endpoint.spec().to_string()).collect()
+    }
+
+    /// Sends a granted request and waits for the answer's head.
+    ///
+    /// Requests of which nothing was sent go on to another endpoint. So do idempotent requests without a body whose
+    /// connection closes before any answer (RFC 9110 section 9.2.2); the only endpoint is asked again if that
+    /// connection had been in use before. All this at most `retries` times, and within the budget.
+    ///
+    /// # Errors
+    /// See [`Failure`]. Dropping the future closes the connection to the upstream.
+    pub async fn send(
+        &self,
+        forward: Forward,
+        body: RequestBody,
+        terms: Terms,
+    ) -> Result<Response<Streaming>, Failure> {
+        let sending = self.try_each(forward, body, terms);
+        match terms.deadline {
+            None => sending.await,
+            // Boxed: seldom needed, and every request would carry its size.
+            Some(deadline) => match Box::pin(tokio::time::timeout_at(deadline.into(), sending)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Failure::TimedOut),
+            },
+        }
+    }
+
+    async fn try_each(
+        &self,
+        forward: Forward,
+        body: RequestBody,
+        terms: Terms,
+    ) -> Result<Response<Streaming>, Failure> {
+        let inner = &*self.0;
+        let section = &inner.section;
+        let progress = body.progress().cloned();
+        let (mut request, client_host) = send::assemble(forward, body);
+        // Nothing but a WebSocket is forwarded with this field.
+        let websocket = request.headers().contains_key(UPGRADE);
+        let asked = Asked {
+            section,
+            meter: &inner.meter,
+            worker: terms.worker,
+            progress,
+            websocket,
+            response_timeout: terms.response_timeout.unwrap_or(section.response_timeout),
+            deadline: terms.deadline,
+            elsewhere: inner.has_several(),
+        };
+        inner.budget.earn(terms.worker);
+        let mut place = inner.place(terms.key, &[]).ok_or(Failure::Overloaded)?;
+        let (mut tried, mut retries, mut unwanted) = (Vec::new(), 0, None);
+        loop {
+            request.headers_mut().insert(HOST, inner.host(place.endpoint(), &client_host));
+            let spare = inner.spare(&request);
+            let (failure, again, same) = match send::exchange(place, request, &asked, retries > 0).await {
+                Ok(response) if section.retry_on.contains(&response.status()) && spare.is_some() => {
+                    tried.extend(response.body().endpoint().cloned());
+                    unwanted = Some(response);
+                    (Failure::Overloaded, spare.map(|spare| Box::new(spare.into_request())), None)
+                }
+                Ok(response) => return Ok(response),
+                Err(Miss { failure, place, again, counts }) => {
+                    if let Some(fault) = asked.progress.as_ref().and_then(Progress::fault) {
+                        return Err(Failure::Body(fault));
+                    }
+                    if counts && asked.elsewhere {
+                        inner.note_failure(place.endpoint(), &failure, terms.worker);
+                    }
+                    tried.push(place.endpoint().clone());
+                    match again {
+                        Again::Unsent(request) | Again::Dropped(request) => (failure, Some(request), None),
+                        Again::Stale(request) => (failure, Some(request), Some(place)),
+                        Again::No => (failure, None, None),
+                    }
+                }
+            };
+            let next = match again {
+                Some(again) if retries < section.retries => {
+                    let elsewhere = inner.place(terms.key, &tried).or(same);
+                    elsewhere.filter(|_| inner.may_retry(terms.worker)).map(|place| (place, again))
+                }
+                _ => None,
+            };
+            let Some((next, again)) = next else { return unwanted.ok_or(failure) };
+            (place, request) = (next, *again);
+            retries += 1;
+        }
+    }
+}
+
+impl Inner {
+    /// All endpoints, sick ones included.
+    pub(super) fn endpoints(&self) -> Arc<Vec<Arc<Endpoint>>> {
+        self.endpoints.load_full()
+    }
+
+    fn has_several(&self) -> bool {
+        self.endpoints.load().len() > 1
+    }
+
+    /// A place at an endpoint that was not tried; `None` if none is left that has room.
+    ///
+    /// Where less than half of the endpoints are healthy, the health of all is doubted rather than the healthy ones
+    /// overrun.
+    fn place(&self, key: Option<u64>, tried: &[Arc<Endpoint>]) -> Option<Place> {
+        let endpoints = self.endpoints.load();
+        if let [only] = endpoints.as_slice() {
+            return if tried.is_empty() { only.admit() } else { None };
+        }
+        let now = clock::now();
+        let able =
+            |endpoint: &Arc<Endpoint>| endpoint.has_room() && !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint));
+        let is_in = |endpoint: &Arc<Endpoint>| endpoint.health().is_in();
+        let panics = 2 * endpoints.iter().filter(|endpoint| is_in(endpoint)).count() < endpoints.len();
+        let choose = |may: &dyn Fn(&Arc<Endpoint>) -> bool| self.balance.choose(&endpoints, key, now, may);
+        let healthy = || choose(&|endpoint| able(endpoint) && is_in(endpoint));
+        let chosen = if panics && tried.is_empty() { choose(&able) } else { healthy().or_else(|| choose(&able)) };
+        chosen?.admit()
+    }
+
+    /// One more retry, if the budget has it.
+    fn may_retry(&self, worker: Worker) -> bool {
+        let may = self.budget.spend();
+        if may {
+            self.meter.retried(worker);
+        }
+        may
+    }
+
+    /// A copy of a request that may be sent elsewhere because of its answer's status.
+    fn spare(&self, request: &Request<RequestBody>) -> Option<Replay> {
+        let may = !self.section.retry_on.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD);
+        may.then(|| Replay::of(request)).flatten()
+    }
+
+    fn note_failure(&self, endpoint: &Arc<Endpoint>, failure: &Failure, worker: Worker) {
+        let may_be_ejected = || {
+            let endpoints = self.endpoints.load();
+            2 * (endpoints.iter().filter(|endpoint| endpoint.health().is_in()).count() - 1) >= endpoints.len()
+        };
+        if let Some(duration) = endpoint.health().failed(self.section.eject, may_be_ejected) {
+            self.meter.ejected(worker);
+            let (upstream, cause) = (&self.section.name, failure.to_string());
+            let endpoint = endpoint.spec().to_string();
+            tracing::warn!(upstream, endpoint, ?duration, cause, "an endpoint failed too often and gets no requests");
+        }
+    }
+
+    /// Once a second: endpoints whose ejection is over return, and connections that nobody uses are closed.
+    pub(super) fn settle(&self, worker: Worker) {
+        let now = clock::now();
+        for endpoint in self.endpoints.load().iter() {
+            endpoint.pool(worker).close_unused();
+            if endpoint.health().settle(now, self.section.eject) {
+                let (upstream, endpoint) = (&self.section.name, endpoint.spec().to_string());
+                tracing::info!(upstream, endpoint, "an endpoint is tried again");
+            }
+        }
+    }
+
+    fn host(&self, endpoint: &Endpoint, client: &HeaderValue) -> HeaderValue {
+        match &self.section.host {
+            Host::Client => client.clone(),
+            Host::Upstream => endpoint.authority().clone(),
+            Host::Literal(host) => host.clone(),
+            Host::Auto if endpoint.spec().https => endpoint.authority().clone(),
+            Host::Auto => client.clone(),
+        }
+    }
+}
