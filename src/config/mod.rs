@@ -13,6 +13,7 @@ pub mod security_headers;
 pub mod server;
 pub mod session;
 pub mod store;
+pub mod tls;
 pub mod units;
 pub mod upstreams;
 

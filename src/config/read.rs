@@ -68,7 +68,7 @@ fn read_root<'a>(reader: &'a Reader<'a>, entries: &'a DeTable<'a>) -> Option<Con
     let mut root = Section::new(reader, &keys::ROOT, Some(entries), 0..0);
     let mut watched = Vec::new();
     let server = server::read(root.table("server"));
-    let store = store::read(root.table("store"));
+    let store = store::read(root.table("store"), &mut watched);
     let named = upstreams::read(&root.table("upstreams"));
     let sessions = read_sessions(&mut root, &store, &named, &mut watched);
     let identity = identity::read(root.table("identity"));

@@ -16,6 +16,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
 /// The state of all connections to one server.
 #[derive(Debug)]
 pub(super) struct Health {
+    server: String,
     down: AtomicUsize,
     told: AtomicBool,
     complained: Mutex<Option<Instant>>,
@@ -23,8 +24,8 @@ pub(super) struct Health {
 
 impl Health {
     /// All `links` begin down: none has connected yet.
-    pub(super) fn new(links: usize) -> Self {
-        Self { down: AtomicUsize::new(links), told: AtomicBool::new(false), complained: Mutex::new(None) }
+    pub(super) fn new(links: usize, server: String) -> Self {
+        Self { server, down: AtomicUsize::new(links), told: AtomicBool::new(false), complained: Mutex::new(None) }
     }
 
     pub(super) fn degraded(&self) -> bool {
@@ -37,7 +38,7 @@ impl Health {
             self.down.fetch_add(1, Ordering::Relaxed);
         }
         if !self.told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(cause = describe(cause), "the store cannot be reached");
+            tracing::warn!(server = self.server, cause = describe(cause), "the store cannot be reached");
         }
     }
 
@@ -45,7 +46,7 @@ impl Health {
     pub(super) fn rose(&self) {
         let last = self.down.fetch_sub(1, Ordering::Relaxed) == 1;
         if last && self.told.swap(false, Ordering::Relaxed) {
-            tracing::info!("the store can be reached again");
+            tracing::info!(server = self.server, "the store can be reached again");
         }
     }
 
@@ -58,7 +59,7 @@ impl Health {
         let now = clock::now();
         if complained.is_none_or(|last| now - last >= COMPLAINT_INTERVAL) {
             *complained = Some(now);
-            tracing::warn!(cause, "the store does not answer as it should");
+            tracing::warn!(server = self.server, cause, "the store does not answer as it should");
         }
     }
 }
@@ -82,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_change_is_told_once() {
-        let health = Health::new(2);
+        let health = Health::new(2, "here".to_owned());
         let cause = Error::new(ErrorKind::IO, "gone");
         let told = || health.told.load(Ordering::Relaxed);
         assert!(health.degraded() && !told());

@@ -6,9 +6,18 @@ use fred::{
     clients::WithOptions,
     error::ErrorKind,
     prelude::*,
-    types::config::{ReconnectError, UnresponsiveConfig},
+    types::{
+        CustomCommand,
+        config::{ReconnectError, TlsConnector, UnresponsiveConfig},
+    },
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{sync::oneshot, time};
 
 /// Commands that may wait in one connection's queue; beyond it they fail at once.
@@ -20,44 +29,76 @@ const GREETING_MIN: Duration = Duration::from_secs(1);
 /// How often a connection that is down is tried beyond what its client does by itself.
 const PROBE: Duration = Duration::from_secs(1);
 
+/// What a connection must have shown before commands are sent over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Nothing: commands wait in its queue until it is connected, and some are sent again when it breaks.
+    Blind,
+    /// That the server answers. Until then, and when it breaks, commands fail at once.
+    Answers,
+    /// As well, that the server is no replica: after a failover it may have become one.
+    Primary,
+}
+
 /// One connection to Redis. Dropping it closes it.
 #[derive(Debug)]
 pub(super) struct Link {
     /// For commands that may be sent twice when a connection breaks.
-    pub(super) client: Client,
+    pub(super) client: WithOptions<Client>,
     /// For those that may not.
     pub(super) once: WithOptions<Client>,
+    trust: Trust,
+    up: Arc<AtomicBool>,
     _ended: oneshot::Sender<()>,
 }
 
 impl Link {
     /// Starts connecting on the current runtime.
-    pub(super) fn open(server: &store::Redis, timeout: Duration, health: &Arc<Health>) -> Self {
+    pub(super) fn open(server: &store::Redis, trust: Trust, timeout: Duration, health: &Arc<Health>) -> Self {
         let client = build(server, timeout);
-        let once = client.with_options(&Options { max_attempts: Some(1), ..Options::default() });
-        let (ended, end) = oneshot::channel();
-        tasks::background(keep(client.clone(), health.clone(), end));
-        Self { client, once, _ended: ended }
+        let fail_fast = trust != Trust::Blind;
+        let options = |attempts| Options { max_attempts: attempts, fail_fast, ..Options::default() };
+        let once = client.with_options(&Options { timeout: Some(timeout), ..options(Some(1)) });
+        let often = if fail_fast { Some(1) } else { None };
+        let again = client.with_options(&Options { timeout: Some(timeout), ..options(often) });
+        let (up, (ended, end)) = (Arc::new(AtomicBool::new(false)), oneshot::channel());
+        tasks::background(keep(client, trust, up.clone(), health.clone(), end));
+        Self { client: again, once, trust, up, _ended: ended }
+    }
+
+    /// Whether a command may be sent now.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.trust == Trust::Blind || self.up.load(Ordering::Relaxed)
     }
 }
 
+/// A client that connects again and again by itself.
 fn build(server: &store::Redis, timeout: Duration) -> Client {
+    let (wait_min, wait_max) = RECONNECT_MS;
+    let mut reconnect = ReconnectPolicy::new_exponential(0, wait_min, wait_max, 2);
+    reconnect.set_jitter(wait_min);
+    builder(server, timeout).set_policy(reconnect).build().expect("a client can be built once it has a configuration")
+}
+
+/// What all clients have in common. Without a policy one connects once.
+pub(super) fn builder(server: &store::Redis, timeout: Duration) -> Builder {
     let address = match &server.address {
         store::Address::Tcp(host, port) => ServerConfig::new_centralized(host, *port),
         store::Address::Unix(path) => ServerConfig::new_unix_socket(path),
     };
+    let tls = server.tls.as_ref().map(|tls| TlsConnector::Rustls(tls.settings().clone().into()).into());
     let config = Config {
         fail_fast: false,
         server: address,
         username: server.user.clone(),
         password: server.password.as_ref().map(|password| password.expose().to_owned()),
-        database: Some(server.database),
+        // Sentinels do not know the command.
+        database: Some(server.database).filter(|database| *database != 0),
+        tls,
         ..Config::default()
     };
-    let (wait_min, wait_max) = RECONNECT_MS;
-    let mut reconnect = ReconnectPolicy::new_exponential(0, wait_min, wait_max, 2);
-    reconnect.set_jitter(wait_min);
-    Builder::from_config(config)
+    let mut builder = Builder::from_config(config);
+    builder
         .with_performance_config(|performance| performance.default_command_timeout = timeout)
         .with_connection_config(|connection| {
             connection.connection_timeout = timeout.max(GREETING_MIN);
@@ -68,42 +109,50 @@ fn build(server: &store::Redis, timeout: Duration) -> Client {
             connection.tcp.nodelay = Some(true);
             connection.unresponsive = UnresponsiveConfig { max_timeout: Some(timeout), interval: timeout / 4 };
             connection.reconnect_errors.push(ReconnectError::MasterDown);
-        })
-        .set_policy(reconnect)
-        .build()
-        .expect("a client can be built once it has a configuration")
+        });
+    builder
 }
 
 /// Connects, watches, and connects again until `end`.
-async fn keep(client: Client, health: Arc<Health>, mut end: oneshot::Receiver<()>) {
+async fn keep(client: Client, trust: Trust, up: Arc<AtomicBool>, health: Arc<Health>, mut end: oneshot::Receiver<()>) {
     let (mut errors, mut connects) = (client.error_rx(), client.reconnect_rx());
     let mut router = client.connect();
-    let mut up = false;
+    let fell = |error: &Error| health.fell(up.swap(false, Ordering::Relaxed), error);
     loop {
         // In this order: an error that is older than a connection must not be taken for the end of it.
         let connected = tokio::select! {
             biased;
-            _ = &mut end => return router.abort(),
+            _ = &mut end => break,
             error = errors.recv() => {
                 let lost = Error::new(ErrorKind::IO, "the connection was lost");
-                health.fell(up, &error.map_or(lost, |(error, _)| error));
-                up = false;
+                fell(&error.map_or(lost, |(error, _)| error));
                 false
             }
             _ = &mut router => {
-                health.fell(up, &Error::new(ErrorKind::IO, "the client gave up"));
-                up = false;
+                fell(&Error::new(ErrorKind::IO, "the client gave up"));
                 time::sleep(PROBE).await;
                 router = client.connect();
                 false
             }
             _ = connects.recv() => true,
-            () = time::sleep(PROBE), if !up => true,
+            () = time::sleep(PROBE), if !up.load(Ordering::Relaxed) => true,
         };
         // A server that is still loading accepts connections: only an answer proves that it serves.
-        if connected && !up && client.ping::<Value>(None).await.is_ok() {
+        if connected && !up.load(Ordering::Relaxed) && deserves(&client, trust).await {
             health.rose();
-            up = true;
+            up.store(true, Ordering::Relaxed);
+        }
+    }
+    router.abort();
+}
+
+async fn deserves(client: &Client, trust: Trust) -> bool {
+    match trust {
+        Trust::Blind | Trust::Answers => client.ping::<Value>(None).await.is_ok(),
+        Trust::Primary => {
+            let role = CustomCommand::new_static("ROLE", None, false);
+            let role: Result<Vec<Value>, _> = client.custom(role, Vec::<String>::new()).await;
+            role.is_ok_and(|role| role.first().and_then(Value::as_str).is_some_and(|role| role == "master"))
         }
     }
 }

@@ -1,9 +1,14 @@
-//! Redis: the only place that says `fred`. Connections that belong to a worker, and the few commands that stores
-//! need.
+//! Redis: the only place that says `fred`. Which server a key belongs to, connections that belong to a worker, and the
+//! few commands that stores need.
 
+mod cluster;
+mod commands;
 mod health;
+mod informant;
 mod link;
 mod meter;
+mod primaries;
+mod sentinel;
 
 use crate::{
     clock,
@@ -12,10 +17,16 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 use bytes::Bytes;
-use fred::{error::Error, prelude::*};
+use fred::{
+    clients::WithOptions,
+    error::{Error, ErrorKind},
+    prelude::*,
+    types::{CustomCommand, scripts::Script},
+};
 use health::Health;
-use link::Link;
+use link::{Link, Trust};
 use meter::Meter;
+pub use primaries::{Map, Primaries};
 use std::{
     future::Future,
     sync::{
@@ -30,14 +41,20 @@ const SWAP: &str = include_str!("swap.lua");
 /// Lets a key live longer, never shorter.
 const RENEW: &str = include_str!("renew.lua");
 
+/// Errors of a server that did not execute the command, because it is another server's.
+const ASTRAY: [&str; 7] = ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "LOADING"];
+
 /// One Redis server, reached over connections that the workers own. Dropping it closes them.
 #[derive(Debug)]
 pub struct Redis {
+    server: store::Redis,
     links: Vec<Vec<Link>>,
     turn: AtomicUsize,
+    trust: Trust,
     health: Arc<Health>,
     meter: Meter,
-    swap: fred::types::scripts::Script,
+    swap: Script,
+    renew: Script,
 }
 
 /// Why Redis gave no answer that can be used.
@@ -47,6 +64,9 @@ pub enum Failure {
     Outage(String),
     /// The key holds something else than a string.
     WrongType,
+    /// The server is not the key's primary, or cannot be reached. Nothing was executed that must not be executed
+    /// twice; the text is as an outage's.
+    Astray(String),
 }
 
 /// What became of [`Redis::swap`].
@@ -62,30 +82,37 @@ pub enum Swap {
 
 /// The client's futures are several KiB large: boxed, they do not swell those of every request.
 impl Redis {
-    /// Starts connecting in the background, each connection on the worker that owns it, and goes on for ever: a
-    /// server that is missing is an outage for whoever asks, never an error here. `connections` is their number
-    /// over all workers, by default one each. Every command is answered or failed within `timeout`.
-    pub fn connect(
+    /// Starts connecting in the background, each connection on the worker that owns it, and goes on for ever.
+    fn open(
         server: &store::Redis,
+        trust: Trust,
         connections: Option<usize>,
         timeout: Duration,
         workers: &Workers,
         metrics: &Metrics,
     ) -> Self {
         let total = connections.unwrap_or(workers.count()).max(1);
-        let health = Arc::new(Health::new(total));
+        let health = Arc::new(Health::new(total, server.address.to_string()));
         let mut links: Vec<Vec<Link>> = workers.each(|Worker(index)| {
             let share = (index..total).step_by(workers.count());
-            share.map(|_| Link::open(server, timeout, &health)).collect()
+            share.map(|_| Link::open(server, trust, timeout, &health)).collect()
         });
         links.retain(|own| !own.is_empty());
         Self {
+            server: server.clone(),
+            trust,
             links,
             turn: AtomicUsize::new(0),
             health,
             meter: Meter::new(metrics),
-            swap: fred::types::scripts::Script::from_lua(SWAP),
+            swap: Script::from_lua(SWAP),
+            renew: Script::from_lua(RENEW),
         }
+    }
+
+    /// The server itself.
+    pub fn server(&self) -> &store::Redis {
+        &self.server
     }
 
     /// Whether one of the connections is down.
@@ -95,7 +122,7 @@ impl Redis {
 
     /// The first `bytes_max` bytes of a string; empty if there is none.
     pub async fn read(&self, worker: Worker, key: &str, bytes_max: usize) -> Result<Bytes, Failure> {
-        self.read_over(worker, self.link(worker), key, bytes_max).await
+        self.read_over(worker, self.link(worker)?, key, bytes_max).await
     }
 
     /// As [`Redis::read`], together with the time that the key has left (`None` = it does not expire) and with what
@@ -107,7 +134,7 @@ impl Redis {
         beside: [Option<&str>; 2],
         bytes_max: usize,
     ) -> Result<(Bytes, Option<Duration>, [Result<Bytes, Failure>; 2]), Failure> {
-        let link = self.link(worker);
+        let link = self.link(worker)?;
         let read = async |key: Option<&str>| match key {
             Some(key) => self.read_over(worker, link, key, bytes_max).await,
             None => Ok(Bytes::new()),
@@ -120,6 +147,9 @@ impl Redis {
             read(beside[1])
         );
         let value = value?;
+        if let Some(astray @ Failure::Astray(_)) = [&one, &other].into_iter().find_map(|side| side.as_ref().err()) {
+            return Err(astray.clone());
+        }
         // -1: it does not expire; -2: it is gone since.
         let remaining = match remaining? {
             -1 => None,
@@ -137,36 +167,28 @@ impl Redis {
     /// Creates a string that lives for `ttl`; `false` if the key was already there.
     pub async fn create(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<bool, Failure> {
         let expiry = Some(Expiration::PX(milliseconds(ttl)));
-        let set = self.link(worker).once.set(key, value, expiry, Some(SetOptions::NX), false);
-        let reply: Value = self.ask(worker, set).await?;
+        let set = self.link(worker)?.once.set(key, value, expiry, Some(SetOptions::NX), false);
+        let reply: Value = self.ask_once(worker, set).await?;
         Ok(!reply.is_null())
     }
 
     /// Writes a string that lives for `ttl`, whatever the key held before.
     pub async fn write(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<(), Failure> {
         let expiry = Some(Expiration::PX(milliseconds(ttl)));
-        let set = self.link(worker).client.set::<Value, _, _>(key, value, expiry, None, false);
+        let set = self.link(worker)?.client.set::<Value, _, _>(key, value, expiry, None, false);
         self.ask(worker, set).await.map(drop)
     }
 
     /// Deletes a key; `false` if it was not there.
     pub async fn delete(&self, worker: Worker, key: &str) -> Result<bool, Failure> {
-        let deleted: i64 = self.ask(worker, self.link(worker).client.del(key)).await?;
+        let deleted: i64 = self.ask(worker, self.link(worker)?.client.del(key)).await?;
         Ok(deleted > 0)
     }
 
     /// Replaces `expected` by `new`; the time to live stays.
     pub async fn swap(&self, worker: Worker, key: &str, expected: Bytes, new: Bytes) -> Result<Swap, Failure> {
-        let once = &self.link(worker).once;
-        let arguments = [expected, new];
-        let run = async {
-            let reply = once.evalsha(self.swap.sha1().clone(), key, arguments.to_vec()).await;
-            match reply {
-                Err(error) if error.details().starts_with("NOSCRIPT") => once.eval(SWAP, key, arguments.to_vec()).await,
-                reply => reply,
-            }
-        };
-        Ok(match self.ask::<i64>(worker, run).await? {
+        let run = execute(&self.link(worker)?.once, &self.swap, key, vec![expected.into(), new.into()]);
+        Ok(match self.ask_once::<i64>(worker, run).await? {
             0 => Swap::Gone,
             1 => Swap::Changed,
             _ => Swap::Done,
@@ -175,51 +197,75 @@ impl Redis {
 
     /// Lets a key live for `ttl` from now; `false` if it is not there, and then it stays away, or lives longer anyway.
     pub async fn renew(&self, worker: Worker, key: &str, ttl: Duration) -> Result<bool, Failure> {
-        let client = &self.link(worker).client;
+        let client = &self.link(worker)?.client;
         let expire = async {
             match client.pexpire(key, milliseconds(ttl), Some(fred::types::ExpireOptions::GT)).await {
                 // Servers older than Redis 7.
-                Err(error) if knows_no_options(&error) => renew_by_script(client, key, ttl).await,
+                Err(error) if knows_no_options(&error) => self.renew_by_script(client, key, ttl).await,
                 reply => reply,
             }
         };
         Ok(self.ask(worker, expire).await? > 0)
     }
 
-    /// The worker's own connection, in turn if it has several; with fewer connections than workers, a neighbour's.
-    fn link(&self, Worker(index): Worker) -> &Link {
-        let own = &self.links[index % self.links.len()];
-        if own.len() == 1 {
-            return &own[0];
-        }
-        &own[self.turn.fetch_add(1, Ordering::Relaxed) % own.len()]
+    async fn renew_by_script(&self, client: &WithOptions<Client>, key: &str, ttl: Duration) -> Result<i64, Error> {
+        execute(client, &self.renew, key, vec![milliseconds(ttl).into()]).await
     }
 
-    /// Waits for a command, and counts it.
+    /// The worker's own connection, in turn if it has several; with fewer connections than workers, a neighbour's.
+    fn link(&self, Worker(index): Worker) -> Result<&Link, Failure> {
+        let own = &self.links[index % self.links.len()];
+        let turn = if own.len() == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) % own.len() };
+        let link = Some(&own[turn]).filter(|link| link.is_trusted());
+        link.ok_or_else(|| Failure::Astray(format!("{} cannot be reached", self.server.address)))
+    }
+
+    /// Waits for a command that may be executed twice, and counts it.
     fn ask<T>(
         &self,
         worker: Worker,
         command: impl Future<Output = Result<T, Error>>,
     ) -> impl Future<Output = Result<T, Failure>> {
+        self.run(worker, command, |error| *error.kind() == ErrorKind::IO)
+    }
+
+    /// As [`Redis::ask`], for a command that must not be executed twice.
+    fn ask_once<T>(
+        &self,
+        worker: Worker,
+        command: impl Future<Output = Result<T, Error>>,
+    ) -> impl Future<Output = Result<T, Failure>> {
+        self.run(worker, command, |_| false)
+    }
+
+    fn run<T>(
+        &self,
+        worker: Worker,
+        command: impl Future<Output = Result<T, Error>>,
+        may_repeat: fn(&Error) -> bool,
+    ) -> impl Future<Output = Result<T, Failure>> {
         let (begun, command) = (clock::now(), Box::pin(command));
         async move {
             let reply = command.await;
             self.meter.answered(worker, begun.elapsed());
-            self.judge(worker, reply)
+            reply.map_err(|error| self.judge(worker, &error, may_repeat(&error)))
         }
     }
 
-    fn judge<T>(&self, worker: Worker, reply: Result<T, Error>) -> Result<T, Failure> {
-        reply.map_err(|error| {
-            // Inside a script's error the word stands further on.
-            if error.details().contains("WRONGTYPE") {
-                return Failure::WrongType;
-            }
-            self.meter.failed(worker, &error);
-            let cause = health::describe(&error);
-            self.health.complain(&cause);
-            Failure::Outage(cause)
-        })
+    /// What an error means.
+    fn judge(&self, worker: Worker, error: &Error, may_repeat: bool) -> Failure {
+        // Inside a script's error the word stands further on.
+        if error.details().contains("WRONGTYPE") {
+            return Failure::WrongType;
+        }
+        self.meter.failed(worker, error);
+        let cause = health::describe(error);
+        let elsewhere = ASTRAY.iter().any(|code| error.details().starts_with(code));
+        if self.trust != Trust::Blind && (may_repeat || elsewhere || error.kind() == &ErrorKind::Canceled) {
+            return Failure::Astray(cause);
+        }
+        self.health.complain(&cause);
+        Failure::Outage(cause)
     }
 }
 
@@ -228,8 +274,23 @@ fn knows_no_options(error: &Error) -> bool {
     error.details().starts_with("ERR")
 }
 
-async fn renew_by_script(client: &Client, key: &str, ttl: Duration) -> Result<i64, Error> {
-    client.eval(RENEW, key, milliseconds(ttl)).await
+/// Runs a script on one key, by its digest where the server knows it. (The library's own commands for scripts do not heed
+/// the options of `client`.)
+async fn execute(
+    client: &WithOptions<Client>,
+    script: &Script,
+    key: &str,
+    arguments: Vec<Value>,
+) -> Result<i64, Error> {
+    let with = |script: &str| [script.into(), 1.into(), key.into()].into_iter().chain(arguments.clone()).collect();
+    let by_digest: Vec<Value> = with(script.sha1());
+    match client.custom(CustomCommand::new_static("EVALSHA", None, false), by_digest).await {
+        Err(error) if error.details().starts_with("NOSCRIPT") => {
+            let whole: Vec<Value> = with(script.lua().map(|text| &**text).unwrap_or_default());
+            client.custom(CustomCommand::new_static("EVAL", None, false), whole).await
+        }
+        reply => reply,
+    }
 }
 
 fn milliseconds(ttl: Duration) -> i64 {

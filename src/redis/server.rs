@@ -32,7 +32,13 @@ impl Server {
 
     /// What `[store] url` would say.
     pub(crate) fn config(&self) -> store::Redis {
-        store::Redis { address: store::Address::Unix(self.socket()), user: None, password: None, database: 0 }
+        store::Redis {
+            address: store::Address::Unix(self.socket()),
+            user: None,
+            password: None,
+            database: 0,
+            tls: None,
+        }
     }
 
     /// Runs `redis-cli` and returns what it prints.

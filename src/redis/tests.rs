@@ -10,7 +10,7 @@ const SLACK: Duration = Duration::from_millis(250);
 const W: Worker = Worker(0);
 
 fn connect(server: &Server) -> Redis {
-    Redis::connect(&server.config(), None, TIMEOUT, &Workers::current(), &Metrics::new(1))
+    Redis::open(&server.config(), Trust::Blind, None, TIMEOUT, &Workers::current(), &Metrics::new(1))
 }
 
 /// Waits for `condition`, at most ten seconds.
@@ -77,7 +77,7 @@ async fn renewing_never_shortens_and_is_the_same_on_servers_that_know_no_options
     for by_script in [false, true] {
         let renew = async |key, ttl| match by_script {
             false => redis.renew(W, key, ttl).await,
-            true => Ok(renew_by_script(&redis.link(W).client, key, ttl).await.unwrap() > 0),
+            true => Ok(redis.renew_by_script(&redis.link(W)?.client, key, ttl).await.unwrap() > 0),
         };
         server.cli(&["set", "k", "x", "ex", "90"]);
         server.cli(&["set", "forever", "x"]);
@@ -159,7 +159,7 @@ async fn a_server_that_refuses_is_an_outage_whose_text_holds_no_secret() {
     let server = Server::start(&["--requirepass", "right-horse"]);
     let mut config = server.config();
     config.password = Some(crate::secret::Secret::new("wrong-horse"));
-    let redis = Redis::connect(&config, None, TIMEOUT, &Workers::current(), &Metrics::new(1));
+    let redis = Redis::open(&config, Trust::Blind, None, TIMEOUT, &Workers::current(), &Metrics::new(1));
     let Err(Failure::Outage(text)) = redis.read(W, "k", 100).await else { panic!("an outage") };
     assert!(!text.contains("horse"), "{text}");
     server.cli(&["-a", "right-horse", "config", "set", "requirepass", "wrong-horse"]);
@@ -192,7 +192,7 @@ async fn acl_users_and_databases_are_used() {
     config.user = Some("door".to_owned());
     config.password = Some(crate::secret::Secret::new("key"));
     config.database = 3;
-    let redis = Redis::connect(&config, None, TIMEOUT, &Workers::current(), &Metrics::new(1));
+    let redis = Redis::open(&config, Trust::Blind, None, TIMEOUT, &Workers::current(), &Metrics::new(1));
     until("connected", async || redis.read(W, "sess:a", 9).await == Ok("three".into())).await;
     assert!(redis.read(W, "other", 9).await.is_err());
 }
@@ -201,7 +201,7 @@ async fn acl_users_and_databases_are_used() {
 async fn a_cancelled_question_never_leaves_its_answer_to_the_next() {
     let server = Server::start(&[]);
     // The limit is not what is tested here: a busy machine may take its time.
-    let redis = Redis::connect(&server.config(), None, TIMEOUT * 30, &Workers::current(), &Metrics::new(1));
+    let redis = Redis::open(&server.config(), Trust::Blind, None, TIMEOUT * 30, &Workers::current(), &Metrics::new(1));
     let redis = Arc::new(redis);
     for number in 0..200 {
         let key = format!("id:{number}");
@@ -230,7 +230,7 @@ async fn a_cancelled_question_never_leaves_its_answer_to_the_next() {
 #[tokio::test]
 async fn dropping_it_closes_its_connections() {
     let server = Server::start(&[]);
-    let redis = Redis::connect(&server.config(), Some(3), TIMEOUT, &Workers::current(), &Metrics::new(1));
+    let redis = Redis::open(&server.config(), Trust::Blind, Some(3), TIMEOUT, &Workers::current(), &Metrics::new(1));
     until("connected", async || !redis.degraded()).await;
     let clients = || server.cli(&["client", "list"]).lines().count();
     assert_eq!(clients(), 4);
@@ -243,7 +243,7 @@ async fn fewer_connections_than_workers_are_shared() {
     let server = Server::start(&[]);
     let here = tokio::runtime::Handle::current();
     let workers = Workers::new(vec![here.clone(), here.clone(), here]);
-    let redis = Redis::connect(&server.config(), Some(2), TIMEOUT, &workers, &Metrics::new(1));
+    let redis = Redis::open(&server.config(), Trust::Blind, Some(2), TIMEOUT, &workers, &Metrics::new(1));
     for worker in 0..3 {
         assert_eq!(redis.read(Worker(worker), "k", 9).await, Ok(Bytes::new()));
     }
@@ -258,7 +258,7 @@ fn fake() -> (tokio::net::UnixListener, store::Redis) {
     let _ = std::fs::remove_file(&path);
     let listener = tokio::net::UnixListener::bind(&path).unwrap();
     let address = store::Address::Unix(path);
-    (listener, store::Redis { address, user: None, password: None, database: 0 })
+    (listener, store::Redis { address, user: None, password: None, database: 0, tls: None })
 }
 
 /// Greets as Redis does, answers every read with the same bytes, and then closes if they are cut short.
@@ -299,7 +299,7 @@ async fn every_refusal_and_every_broken_reply_is_an_outage_in_time_that_quotes_n
     for reply in replies {
         let (listener, config) = fake();
         crate::tasks::background(serve(listener, reply));
-        let redis = Redis::connect(&config, None, TIMEOUT, &Workers::current(), &Metrics::new(1));
+        let redis = Redis::open(&config, Trust::Blind, None, TIMEOUT, &Workers::current(), &Metrics::new(1));
         for _ in 0..2 {
             let begun = clock::now();
             let answer = redis.read(W, "secret", 100).await;

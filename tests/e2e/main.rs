@@ -26,6 +26,7 @@ mod reload;
 mod rules;
 mod sessions_express;
 mod store_outage;
+mod topologies;
 mod upstreams;
 mod upstreams_https;
 mod websockets;

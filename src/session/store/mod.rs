@@ -5,7 +5,7 @@ mod memory;
 use crate::{
     clock,
     config::store,
-    redis::{Failure, Redis, Swap},
+    redis::{Failure, Primaries, Swap},
     tasks::{Worker, Workers},
     telemetry::metrics::Metrics,
 };
@@ -32,7 +32,7 @@ pub struct Store(Kind);
 enum Kind {
     /// Updates of one key take turns within this process, so that only processes race for it.
     Redis {
-        redis: Arc<Redis>,
+        redis: Arc<Primaries>,
         timeout: Duration,
         turns: Arc<Turns>,
     },
@@ -89,8 +89,8 @@ impl Store {
     pub fn compile(store: &store::Store, workers: &Workers, metrics: &Metrics) -> Self {
         match &store.url {
             store::Url::Memory => Self(Kind::Memory(Arc::default())),
-            store::Url::Redis(server) => {
-                let redis = Arc::new(Redis::connect(server, store.connections, store.timeout, workers, metrics));
+            url => {
+                let redis = Arc::new(Primaries::connect(url, store.connections, store.timeout, workers, metrics));
                 Self(Kind::Redis {
                     redis,
                     timeout: store.timeout,
@@ -195,7 +195,9 @@ impl Store {
                 Ok(Swap::Done) => return Ok(Updated::Done),
                 Ok(Swap::Gone) | Err(Failure::WrongType) => return Ok(Updated::Gone),
                 Ok(Swap::Changed) => {}
-                Err(Failure::Outage(cause)) => return Err(NotUpdated::Outage(Outage(cause))),
+                Err(failure @ (Failure::Outage(_) | Failure::Astray(_))) => {
+                    return Err(NotUpdated::Outage(outage(failure)));
+                }
             }
         }
         Err(NotUpdated::Outage(Outage("the record changes too often to be updated".to_owned())))
@@ -214,13 +216,13 @@ fn judge(reply: Result<Bytes, Failure>) -> Result<Record, Outage> {
         Ok(value) if value.len() > RECORD_MAX => Ok(Record::Unreadable("longer than 1 MiB")),
         Ok(value) => Ok(Record::Present(value)),
         Err(Failure::WrongType) => Ok(Record::Unreadable("not a string in Redis")),
-        Err(Failure::Outage(cause)) => Err(Outage(cause)),
+        Err(failure @ (Failure::Outage(_) | Failure::Astray(_))) => Err(outage(failure)),
     }
 }
 
 fn outage(failure: Failure) -> Outage {
     match failure {
-        Failure::Outage(cause) => Outage(cause),
+        Failure::Outage(cause) | Failure::Astray(cause) => Outage(cause),
         Failure::WrongType => Outage("the key holds something else than a string".to_owned()),
     }
 }

@@ -15,7 +15,7 @@ pub(crate) use express::{
 };
 pub(crate) use gateway::{Gateway, Setup, onedoor, open_gateway, open_rule};
 pub(crate) use process::Process;
-pub(crate) use redis::Redis;
+pub(crate) use redis::{Cluster, Redis, Sentinel};
 pub(crate) use upstream::{Listener, Reply, Upstream};
 
 use std::{

@@ -1,4 +1,5 @@
-//! A real redis-server on its own port and directory; it can be paused, killed and started again with its data.
+//! Real redis-servers, each on its own port and directory; they can be paused, killed and started again with their data.
+//! Alone, with replica and sentinel, or as a cluster.
 
 use super::{Dir, Process, eventually, free_address};
 use std::{
@@ -11,17 +12,43 @@ use std::{
 pub(crate) struct Redis {
     address: SocketAddr,
     dir: Dir,
+    options: Vec<String>,
     process: Process,
 }
 
 impl Redis {
     pub(crate) fn start() -> Self {
-        let address = free_address();
-        let dir = Dir::new();
-        let process = launch(address, &dir);
-        let redis = Self { address, dir, process };
+        Self::with(&[])
+    }
+
+    /// With options of redis-server.
+    pub(crate) fn with(options: &[&str]) -> Self {
+        let (address, dir) = (free_address(), Dir::new());
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let process = launch(address, &dir, &options);
+        let redis = Self { address, dir, options, process };
         redis.wait();
         redis
+    }
+
+    /// A copy of another server, which follows it.
+    pub(crate) fn replica_of(primary: &Self) -> Self {
+        let port = primary.address.port().to_string();
+        let replica = Self::with(&["--replicaof", "127.0.0.1", &port]);
+        replica.wait_for_info("replication", "master_link_status:up");
+        replica
+    }
+
+    /// Where it serves.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until a section of INFO holds a text.
+    pub(crate) fn wait_for_info(&self, section: &str, text: &str) {
+        eventually(&format!("INFO {section} holds {text}"), || {
+            self.try_ask(&["INFO", section]).flatten().filter(|info| info.contains(text))
+        });
     }
 
     /// `redis://…`
@@ -37,7 +64,7 @@ impl Redis {
     /// Starts it again on the same address with the same data, ending it first where needed.
     pub(crate) fn restart(&mut self) {
         self.process.kill();
-        self.process = launch(self.address, &self.dir);
+        self.process = launch(self.address, &self.dir, &self.options);
         self.wait();
     }
 
@@ -82,11 +109,96 @@ impl Redis {
     }
 }
 
-fn launch(address: SocketAddr, dir: &Dir) -> Process {
+/// A sentinel that looks after one server, under the name `main`.
+#[derive(Debug)]
+pub(crate) struct Sentinel {
+    /// The sentinel itself, which speaks as a server does.
+    pub(crate) redis: Redis,
+}
+
+impl Sentinel {
+    /// Starts it and waits until it knows the replica.
+    pub(crate) fn of(primary: &Redis) -> Self {
+        let (address, dir) = (free_address(), Dir::new());
+        let file = dir.write(
+            "sentinel.conf",
+            format!(
+                "bind 127.0.0.1\nport {}\nsentinel monitor main 127.0.0.1 {} 1\n\
+                 sentinel down-after-milliseconds main 2000\nsentinel failover-timeout main 6000\n",
+                address.port(),
+                primary.address.port()
+            ),
+        );
+        let process = Process::start(Command::new("redis-server").arg(file).arg("--sentinel"));
+        let redis = Redis { address, dir, options: Vec::new(), process };
+        redis.wait();
+        redis.wait_for_info("sentinel", "slaves=1");
+        Self { redis }
+    }
+
+    /// What the gateway is configured with.
+    pub(crate) fn url(&self) -> String {
+        format!("redis-sentinel://{}?sentinelServiceName=main", self.redis.address)
+    }
+}
+
+/// Three primaries that share the slots, and replicas of the first.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Redis>,
+}
+
+impl Cluster {
+    /// Forms it and waits until all of it serves. The fourth node, if it is to be, is a replica of the first.
+    pub(crate) fn start(replicas: usize) -> Self {
+        let node = |_| {
+            let bus = free_address().port().to_string();
+            let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus];
+            let options = [options.as_slice(), &["--cluster-require-full-coverage", "no"]].concat();
+            (bus.clone(), Redis::with(&options))
+        };
+        let nodes: Vec<(String, Redis)> = (0..3 + replicas).map(node).collect();
+        for (index, (_, node)) in nodes.iter().take(3).enumerate() {
+            let (first, last) = ((index * 5462).to_string(), (index * 5462 + 5461).min(16383).to_string());
+            node.ask(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
+            node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
+        }
+        for (bus, node) in &nodes[1..] {
+            nodes[0].1.ask(&["CLUSTER", "MEET", "127.0.0.1", &node.address.port().to_string(), bus]);
+        }
+        let cluster = Self { nodes: nodes.into_iter().map(|(_, node)| node).collect() };
+        for node in &cluster.nodes {
+            let knows = |info: String| {
+                info.contains("cluster_state:ok") && info.contains(&format!("known_nodes:{}", 3 + replicas))
+            };
+            eventually("the cluster is formed", || node.ask(&["CLUSTER", "INFO"]).filter(|info| knows(info.clone())));
+        }
+        let first = cluster.nodes[0].ask(&["CLUSTER", "MYID"]).unwrap();
+        for replica in &cluster.nodes[3..] {
+            replica.ask(&["CLUSTER", "REPLICATE", &first]);
+            replica.wait_for_info("replication", "master_link_status:up");
+        }
+        cluster
+    }
+
+    /// What the gateway is configured with.
+    pub(crate) fn url(&self) -> String {
+        let nodes: Vec<_> = self.nodes.iter().map(|node| node.address.to_string()).collect();
+        format!("redis-cluster://{}", nodes.join(","))
+    }
+
+    /// Which node a key belongs to.
+    pub(crate) fn home_of(&self, key: &str) -> usize {
+        let slot: usize = self.nodes[1].ask(&["CLUSTER", "KEYSLOT", key]).unwrap().parse().unwrap();
+        slot / 5462
+    }
+}
+
+fn launch(address: SocketAddr, dir: &Dir, options: &[String]) -> Process {
     let port = address.port().to_string();
     let mut command = Command::new("redis-server");
     command.args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "yes", "--dir"]);
-    Process::start(command.arg(dir.path()))
+    Process::start(command.arg(dir.path()).args(["--repl-diskless-sync-delay", "0"]).args(options))
 }
 
 fn reply(reader: &mut impl BufRead) -> Option<Option<String>> {

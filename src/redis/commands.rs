@@ -1,0 +1,62 @@
+//! The commands, each sent to the primary of its key.
+
+use super::{Failure, Primaries, Swap};
+use crate::tasks::Worker;
+use bytes::Bytes;
+use std::time::Duration;
+
+impl Primaries {
+    /// The first `bytes_max` bytes of a string; empty if there is none.
+    pub async fn read(&self, worker: Worker, key: &str, bytes_max: usize) -> Result<Bytes, Failure> {
+        self.ask(key, |redis| async move { redis.read(worker, key, bytes_max).await }).await
+    }
+
+    /// As [`Primaries::read`], together with the time that the key has left (`None` = it does not expire) and with what
+    /// the keys `beside` it hold. In a cluster these must share its slot.
+    pub async fn read_whole(
+        &self,
+        worker: Worker,
+        key: &str,
+        beside: [Option<&str>; 2],
+        bytes_max: usize,
+    ) -> Result<(Bytes, Option<Duration>, [Result<Bytes, Failure>; 2]), Failure> {
+        self.ask(key, |redis| async move { redis.read_whole(worker, key, beside, bytes_max).await }).await
+    }
+
+    /// Creates a string that lives for `ttl`; `false` if the key was already there.
+    pub async fn create(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<bool, Failure> {
+        self.ask(key, |redis| {
+            let value = value.clone();
+            async move { redis.create(worker, key, value, ttl).await }
+        })
+        .await
+    }
+
+    /// Writes a string that lives for `ttl`, whatever the key held before.
+    pub async fn write(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<(), Failure> {
+        self.ask(key, |redis| {
+            let value = value.clone();
+            async move { redis.write(worker, key, value, ttl).await }
+        })
+        .await
+    }
+
+    /// Deletes a key; `false` if it was not there.
+    pub async fn delete(&self, worker: Worker, key: &str) -> Result<bool, Failure> {
+        self.ask(key, |redis| async move { redis.delete(worker, key).await }).await
+    }
+
+    /// Replaces `expected` by `new`; the time to live stays.
+    pub async fn swap(&self, worker: Worker, key: &str, expected: Bytes, new: Bytes) -> Result<Swap, Failure> {
+        self.ask(key, |redis| {
+            let (expected, new) = (expected.clone(), new.clone());
+            async move { redis.swap(worker, key, expected, new).await }
+        })
+        .await
+    }
+
+    /// Lets a key live for `ttl` from now; `false` if it is not there, and then it stays away, or lives longer anyway.
+    pub async fn renew(&self, worker: Worker, key: &str, ttl: Duration) -> Result<bool, Failure> {
+        self.ask(key, |redis| async move { redis.renew(worker, key, ttl).await }).await
+    }
+}

@@ -1,0 +1,242 @@
+//! The servers that may be asked for a key: one that is configured, one that sentinels name, or those of a cluster.
+
+use super::{
+    Failure, Redis,
+    cluster::{self, NOBODY},
+    informant::Informant,
+    link::Trust,
+};
+use crate::{
+    clock,
+    config::store::{self, Address, Url},
+    tasks::{self, Workers},
+    telemetry::metrics::Metrics,
+};
+use arc_swap::ArcSwap;
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::{
+    sync::{Notify, oneshot, watch},
+    time::{self, Instant},
+};
+
+/// How often sentinels and clusters are asked again who is where.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// The least time between two such questions, however many commands went astray.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// How soon a command that went astray is tried again, if nothing changes before.
+const RETRY: Duration = Duration::from_millis(25);
+
+/// The primaries, kept up to date in the background. Dropping it closes all connections.
+#[derive(Debug)]
+pub struct Primaries {
+    map: Arc<ArcSwap<Map>>,
+    changes: watch::Receiver<()>,
+    astray: Arc<Notify>,
+    timeout: Duration,
+    /// Whether they may change at all.
+    moving: bool,
+    _ended: oneshot::Sender<()>,
+}
+
+/// Who is asked for which key, at one moment.
+#[derive(Debug, Default)]
+pub struct Map {
+    all: Vec<Arc<Redis>>,
+    /// Of a cluster: the place in `all` for every slot.
+    slots: Option<Box<[u16]>>,
+}
+
+/// What sentinels or a cluster answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) primaries: Vec<Address>,
+    pub(super) slots: Option<Box<[u16]>>,
+}
+
+impl Map {
+    /// All primaries.
+    pub fn all(&self) -> &[Arc<Redis>] {
+        &self.all
+    }
+
+    /// Whose a key is; `None` while nobody serves it.
+    pub fn of(&self, key: &str) -> Option<&Arc<Redis>> {
+        match &self.slots {
+            None => self.all.first(),
+            Some(slots) => self.all.get(usize::from(slots[cluster::slot(key)])),
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        !self.all.is_empty() && self.slots.as_ref().is_none_or(|slots| !slots.contains(&NOBODY))
+    }
+}
+
+impl Primaries {
+    /// Starts connecting in the background, each connection on the worker that owns it, and goes on for ever: servers
+    /// that are missing are an outage for whoever asks, never an error here. `connections` is their number for each
+    /// primary over all workers, by default one each. Every command is answered or failed within `timeout`.
+    ///
+    /// `url` is not `memory:`.
+    pub fn connect(
+        url: &Url,
+        connections: Option<usize>,
+        timeout: Duration,
+        workers: &Workers,
+        metrics: &Metrics,
+    ) -> Self {
+        let open = {
+            let (workers, metrics) = (workers.clone(), metrics.clone());
+            move |server: &store::Redis, trust| {
+                Arc::new(Redis::open(server, trust, connections, timeout, &workers, &metrics))
+            }
+        };
+        let (map, seeker) = match url {
+            Url::Memory => (Map::default(), None),
+            Url::Redis(server) => (Map { all: vec![open(server, Trust::Blind)], slots: None }, None),
+            Url::Sentinel(sentinel) => (Map::default(), Some(Seeker::Sentinels(sentinel.clone()))),
+            Url::Cluster(seeds) => (Map::default(), Some(Seeker::Cluster(seeds.clone()))),
+        };
+        let (map, astray) = (Arc::new(ArcSwap::from_pointee(map)), Arc::new(Notify::new()));
+        let (changed, changes) = watch::channel(());
+        let (ended, end) = oneshot::channel();
+        let moving = seeker.is_some();
+        if let Some(seeker) = seeker {
+            let follower = Follower { seeker, map: map.clone(), changed, astray: astray.clone(), timeout, open };
+            let mut task = Some(follower.follow(end));
+            workers.each(|_| task.take().map(tasks::background));
+        }
+        Self { map, changes, astray, timeout, moving, _ended: ended }
+    }
+
+    /// Whether a part of the keys is known to be out of reach.
+    pub fn degraded(&self) -> bool {
+        let map = self.map.load();
+        !map.is_whole() || map.all.iter().any(|redis| redis.degraded())
+    }
+
+    /// Who is asked now.
+    pub fn now(&self) -> Arc<Map> {
+        self.map.load_full()
+    }
+
+    /// Tells of every change of [`Primaries::now`].
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.clone()
+    }
+
+    /// Sends a command to the key's primary. One that went to a wrong server, or to none, was not executed and is sent
+    /// again to the right one, as long as the time allows.
+    pub async fn ask<T, F>(&self, key: &str, command: impl Fn(Arc<Redis>) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let primary = || self.map.load().of(key).cloned();
+        if let (false, Some(redis)) = (self.moving, primary()) {
+            return command(redis).await;
+        }
+        let deadline = Instant::from_std(clock::now() + self.timeout);
+        let mut changes = self.changes.clone();
+        loop {
+            changes.mark_unchanged();
+            let attempt = async {
+                match primary() {
+                    Some(redis) => command(redis).await,
+                    None => Err(Failure::Astray("no server is known that serves this key".to_owned())),
+                }
+            };
+            let cause = match time::timeout_at(deadline, attempt).await {
+                Ok(Err(Failure::Astray(cause))) => cause,
+                Ok(answer) => return answer,
+                Err(_) => return Err(Failure::Outage("no answer in time".to_owned())),
+            };
+            self.astray.notify_one();
+            let retry = Instant::from_std(clock::now() + RETRY);
+            if retry >= deadline {
+                return Err(Failure::Outage(cause));
+            }
+            // What is gone for good is a process that ends.
+            let _ = time::timeout_at(retry, changes.changed()).await;
+        }
+    }
+}
+
+/// Whom to ask where the primaries are.
+#[derive(Debug)]
+pub(super) enum Seeker {
+    Sentinels(store::Sentinel),
+    Cluster(Vec<store::Redis>),
+}
+
+/// Keeps a map up to date.
+struct Follower<O> {
+    seeker: Seeker,
+    map: Arc<ArcSwap<Map>>,
+    changed: watch::Sender<()>,
+    astray: Arc<Notify>,
+    timeout: Duration,
+    open: O,
+}
+
+impl<O: Fn(&store::Redis, Trust) -> Arc<Redis>> Follower<O> {
+    async fn follow(self, mut end: oneshot::Receiver<()>) {
+        let (mut informant, mut told) = (Informant::new(self.timeout), String::new());
+        loop {
+            tokio::select! {
+                _ = &mut end => return,
+                () = self.look(&mut informant, &mut told) => {}
+            }
+            tokio::select! {
+                _ = &mut end => return,
+                () = time::sleep(INTERVAL) => {}
+                () = async { self.astray.notified().await; time::sleep(INTERVAL_MIN).await } => {}
+            }
+        }
+    }
+
+    /// Asks one that may know, another one each time that the answer does not help.
+    async fn look(&self, informant: &mut Informant, told: &mut String) {
+        let known = self.map.load_full();
+        let all: Vec<_> = match &self.seeker {
+            Seeker::Sentinels(sentinel) => sentinel.sentinels.clone(),
+            Seeker::Cluster(seeds) => known.all.iter().map(|redis| redis.server()).chain(seeds).cloned().collect(),
+        };
+        match informant.ask(&all, &self.seeker).await {
+            Ok(found) => {
+                told.clear();
+                self.take(found);
+            }
+            Err(cause) if cause == *told => {}
+            Err(cause) => {
+                tracing::warn!(cause, "nobody says where the store's primaries are");
+                *told = cause;
+            }
+        }
+        let map = self.map.load();
+        if map.all.iter().any(|redis| redis.degraded()) {
+            informant.doubt();
+        }
+    }
+
+    fn take(&self, found: Found) {
+        let map = self.map.load();
+        let is_same =
+            map.slots == found.slots && map.all.iter().map(|redis| &redis.server().address).eq(found.primaries.iter());
+        if is_same {
+            return;
+        }
+        let (like, trust) = match &self.seeker {
+            Seeker::Sentinels(sentinel) => (&sentinel.primary, Trust::Primary),
+            Seeker::Cluster(seeds) => (&seeds[0], Trust::Answers),
+        };
+        let primary = |address: &Address| {
+            let known = map.all.iter().find(|redis| redis.server().address == *address).cloned();
+            known.unwrap_or_else(|| (self.open)(&store::Redis { address: address.clone(), ..like.clone() }, trust))
+        };
+        let new = Map { all: found.primaries.iter().map(primary).collect(), slots: found.slots };
+        let names: Vec<_> = found.primaries.iter().map(ToString::to_string).collect();
+        tracing::info!(primaries = names.join(" "), "the store's servers are known");
+        self.map.store(Arc::new(new));
+        self.changed.send_replace(());
+    }
+}

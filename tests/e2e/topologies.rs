@@ -1,0 +1,252 @@
+//! Where sessions live: behind TLS, an ACL, sentinels, in a cluster; and what happens when a part of that goes away.
+
+use crate::harness::{
+    Cluster, Gateway, Redis, SECRET, Sentinel, Setup, Upstream, eventually, free_address, get, record, signed,
+};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use std::time::{Duration, Instant};
+
+/// How long a request may take at most: `[store] timeout`, and a busy machine.
+const LIMIT: Duration = Duration::from_millis(1500);
+
+fn setup(url: &str, store: &str, app: &Upstream) -> Setup {
+    let app = app.url();
+    Setup::new(format!(
+        r#"
+        [store]
+        url = "{url}"
+        {store}
+        [session]
+        format = "express"
+        secrets = ["{SECRET}"]
+        user = "user.id"
+        [upstreams]
+        app = "{app}"
+        [[rules]]
+        path = ["/login", "/login/"]
+        dest = "app"
+        session = "off"
+        [[rules]]
+        dest = "app"
+        "#
+    ))
+}
+
+fn cookie(id: &str) -> String {
+    format!("connect.sid={}", signed(id, SECRET))
+}
+
+/// The status that a session gets, in time.
+fn status(gateway: &Gateway, id: &str) -> u16 {
+    let begun = Instant::now();
+    let status = gateway.send(&get("/").cookie(cookie(id))).status();
+    assert!(begun.elapsed() < LIMIT, "{status} after {:?}", begun.elapsed());
+    status
+}
+
+/// Waits until a session passes; until then every answer is 503, and in time.
+fn passes(gateway: &Gateway, id: &str) {
+    eventually(&format!("session {id} passes"), || match status(gateway, id) {
+        200 => Some(()),
+        503 => None,
+        other => panic!("{other}"),
+    });
+}
+
+fn store_is(gateway: &Gateway, state: &str) {
+    eventually(&format!("readyz says {state}"), || {
+        let response = get("/readyz").send(gateway.admin);
+        assert_eq!(response.status(), 200);
+        (response.json()["store"] == state).then_some(())
+    });
+}
+
+#[test]
+fn tls_with_an_authority_of_our_own_and_a_client_certificate() {
+    let authority_key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new(Vec::<String>::new()).unwrap();
+    authority.distinguished_name.push(DnType::CommonName, "an authority of our own");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = Issuer::new(authority, authority_key);
+    let issue = |name: &str, purpose| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.extended_key_usages = vec![purpose];
+        (params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem())
+    };
+    let (server, server_key) = issue("127.0.0.1", ExtendedKeyUsagePurpose::ServerAuth);
+    let (client, client_key) = issue("gateway", ExtendedKeyUsagePurpose::ClientAuth);
+    let (_, other_key) = issue("gateway", ExtendedKeyUsagePurpose::ClientAuth);
+    let files = crate::harness::Dir::new();
+    let file = |name, text: &str| files.write(name, text).display().to_string();
+    let (ca_file, cert, key) = (file("ca", &ca), file("cert", &server), file("key", &server_key));
+    let port = free_address().port().to_string();
+    let options =
+        ["--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &ca_file];
+    let (redis, app) = (Redis::with(&options), Upstream::echo());
+    redis.set("sess:one", record("1", "[]"));
+
+    let with = |keys: &str| {
+        let setup = setup(&format!("rediss://127.0.0.1:{port}"), keys, &app);
+        setup.file("ca.pem", &ca).file("cert.pem", &client).file("key.pem", &client_key).file("other.pem", &other_key)
+    };
+    let gateway = with("ca = \"ca.pem\"\ncert = \"cert.pem\"\nkey = \"key.pem\"").start();
+    passes(&gateway, "one");
+    for keys in ["", "ca = \"ca.pem\""] {
+        let gateway = with(keys).start();
+        assert_eq!(status(&gateway, "one"), 503, "{keys}");
+        assert_eq!(get("/readyz").send(gateway.admin).json()["store"], "degraded");
+    }
+    let mut wrong = with("ca = \"ca.pem\"\ncert = \"cert.pem\"\nkey = \"other.pem\"").launch();
+    assert_eq!(wrong.process.exit_code(), Some(78), "the key is not the certificate's");
+}
+
+#[test]
+fn the_rights_that_the_readme_names_are_enough() {
+    let readme = include_str!("../../README.md");
+    let rights = |user: &str| {
+        let line = readme.lines().find_map(|line| line.strip_prefix(&format!("ACL SETUSER {user} ")));
+        let line = line.unwrap_or_else(|| panic!("README names the rights of {user}")).to_owned();
+        [vec!["ACL".to_owned(), "SETUSER".to_owned(), user.to_owned()], line.split(' ').map(str::to_owned).collect()]
+            .concat()
+    };
+    let (redis, app) = (Redis::start(), Upstream::echo());
+    let command = rights("onedoor");
+    redis.ask(&command.iter().map(String::as_str).collect::<Vec<_>>());
+    redis.set("sess:one", record("1", "[]"));
+    let url = format!("redis://onedoor:change-me@{}", redis.address());
+    let gateway = setup(&url, "", &app).start();
+    passes(&gateway, "one");
+    assert_eq!(status(&gateway, "none"), 401);
+    store_is(&gateway, "ok");
+    let denied = redis.ask(&["ACL", "LOG"]).unwrap_or_default();
+    assert_eq!(denied, "", "nothing was tried that is not allowed");
+}
+
+#[test]
+fn a_failover_by_sentinels_is_followed_and_no_request_waits_for_it() {
+    let mut primary = Redis::start();
+    let replica = Redis::replica_of(&primary);
+    let (sentinel, app) = (Sentinel::of(&primary), Upstream::echo());
+    primary.set("sess:one", record("1", "[]"));
+    primary.set("sess:two", record("2", "[]"));
+    eventually("the replica has it", || replica.ask(&["GET", "sess:two"]));
+    let gateway = setup(&sentinel.url(), "", &app).start();
+    passes(&gateway, "one");
+    store_is(&gateway, "ok");
+    primary.kill();
+    assert_eq!(status(&gateway, "one"), 503);
+    passes(&gateway, "one");
+    store_is(&gateway, "ok");
+    // Logged out while the old primary is away: its return must not bring the session back.
+    replica.ask(&["DEL", "sess:one"]);
+    primary.restart();
+    for _ in 0..20 {
+        assert_eq!((status(&gateway, "one"), status(&gateway, "two")), (401, 200));
+    }
+    assert_eq!(primary.ask(&["EXISTS", "sess:one"]).as_deref(), Some("1"));
+}
+
+#[test]
+fn a_planned_failover_is_followed_although_the_old_primary_goes_on_answering() {
+    let primary = Redis::start();
+    let mut replica = Redis::replica_of(&primary);
+    let (sentinel, app) = (Sentinel::of(&primary), Upstream::echo());
+    primary.set("sess:one", record("1", "[]"));
+    eventually("the replica has it", || replica.ask(&["GET", "sess:one"]));
+    let gateway = setup(&sentinel.url(), "", &app).start();
+    passes(&gateway, "one");
+    eventually("the sentinel agrees", || {
+        sentinel.redis.ask(&["SENTINEL", "FAILOVER", "main"]).filter(|reply| reply == "OK")
+    });
+    replica.wait_for_info("replication", "role:master");
+    replica.ask(&["DEL", "sess:one"]);
+    eventually("the logout counts", || (status(&gateway, "one") == 401).then_some(()));
+    assert_eq!(primary.ask(&["EXISTS", "sess:one"]).as_deref(), Some("1"), "it has not yet been told");
+    replica.kill();
+    assert_eq!(status(&gateway, "one"), 503, "the old primary is not asked");
+}
+
+#[test]
+fn one_dead_primary_of_a_cluster_stops_its_own_slots_alone() {
+    let (mut cluster, app) = (Cluster::start(0), Upstream::echo());
+    let home = |id: &str| cluster.home_of(&format!("sess:{id}"));
+    let ids: Vec<String> = (0..30).map(|number| format!("id-{number}")).collect();
+    let homes: Vec<usize> = ids.iter().map(|id| home(id)).collect();
+    assert!((0..3).all(|node| homes.contains(&node)), "{homes:?}");
+    for (id, home) in ids.iter().zip(&homes) {
+        cluster.nodes[*home].set(&format!("sess:{id}"), record("1", "[]"));
+    }
+    let gateway = setup(&cluster.url(), "", &app).start();
+    let of = |node: usize| ids.iter().zip(&homes).filter(move |(_, home)| **home == node).map(|(id, _)| id);
+    for id in &ids {
+        passes(&gateway, id);
+    }
+    cluster.nodes[0].pause();
+    for _ in 0..3 {
+        assert_eq!(status(&gateway, of(0).next().unwrap()), 503);
+        for id in of(1).chain(of(2)) {
+            assert_eq!(status(&gateway, id), 200, "{id} does not live there");
+        }
+    }
+    store_is(&gateway, "degraded");
+    cluster.nodes[0].resume();
+    of(0).for_each(|id| passes(&gateway, id));
+    cluster.nodes[1].kill();
+    for id in of(0).chain(of(2)) {
+        assert_eq!(status(&gateway, id), 200, "{id} does not live there");
+    }
+    cluster.nodes[1].restart();
+    of(1).for_each(|id| passes(&gateway, id));
+    store_is(&gateway, "ok");
+}
+
+#[test]
+fn a_replica_takes_over_in_a_cluster_and_slots_move() {
+    let (mut cluster, app) = (Cluster::start(1), Upstream::echo());
+    let ids: Vec<String> = (0..30).map(|number| format!("id-{number}")).collect();
+    let lives_on = |node: usize| ids.iter().find(|id| cluster.home_of(&format!("sess:{id}")) == node).unwrap().clone();
+    let (first, second) = (lives_on(0), lives_on(1));
+    cluster.nodes[0].set(&format!("sess:{first}"), record("1", "[]"));
+    cluster.nodes[1].set(&format!("sess:{second}"), record("2", "[]"));
+    let gateway = setup(&cluster.url(), "", &app).start();
+    passes(&gateway, &first);
+    passes(&gateway, &second);
+
+    // The second node's slot moves to the third.
+    let key = format!("sess:{second}");
+    let slot = cluster.nodes[1].ask(&["CLUSTER", "KEYSLOT", &key]).unwrap();
+    let id = |node: usize| cluster.nodes[node].ask(&["CLUSTER", "MYID"]).unwrap();
+    let (from, to) = (id(1), id(2));
+    let port = cluster.nodes[2].address().port().to_string();
+    cluster.nodes[2].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from]);
+    cluster.nodes[1].ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to]);
+    cluster.nodes[1].ask(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"]);
+    for node in [2, 1] {
+        cluster.nodes[node].ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &to]);
+    }
+    assert_eq!(status(&gateway, &second), 200, "MOVED is followed at once");
+
+    cluster.nodes[0].kill();
+    assert_eq!(status(&gateway, &first), 503);
+    passes(&gateway, &first);
+    assert_eq!(status(&gateway, &second), 200);
+}
+
+#[test]
+fn a_gateway_that_starts_before_its_servers_heals_by_itself() {
+    let app = Upstream::echo();
+    let nobody = free_address();
+    for url in [format!("redis-sentinel://{nobody}?sentinelServiceName=main"), format!("redis-cluster://{nobody}")] {
+        let gateway = setup(&url, "", &app).start();
+        assert_eq!(status(&gateway, "one"), 503);
+        store_is(&gateway, "degraded");
+    }
+    let mut cluster = Cluster::start(0);
+    cluster.nodes.iter_mut().for_each(Redis::kill);
+    let gateway = setup(&cluster.url(), "", &app).start();
+    assert_eq!(status(&gateway, "one"), 503);
+    cluster.nodes.iter_mut().for_each(Redis::restart);
+    eventually("the cluster answers", || (status(&gateway, "one") == 401).then_some(()));
+}
