@@ -68,8 +68,23 @@ pub enum Format {
         /// `cookie_max_age`; `None` = a cookie for the browser's session.
         cookie_max_age: Option<Duration>,
     },
-    /// `starlette`: starsessions.
-    Starlette,
+    /// `flask`: Flask-Session.
+    Flask {
+        /// `secrets`, newest first; none = the cookie is not signed.
+        secrets: Vec<Secret>,
+    },
+    /// `django`
+    Django {
+        /// `secrets`, newest first; none = the records are not signed.
+        secrets: Vec<Secret>,
+    },
+    /// `starlette`: starsessions, or starlette-session with secrets.
+    Starlette {
+        /// `secrets`, newest first; none = the cookie is not signed.
+        secrets: Vec<Secret>,
+        /// `cookie_max_age`: how old a signed cookie may be.
+        cookie_max_age: Duration,
+    },
     /// `php`: PHP's own sessions with phpredis.
     Php {
         /// `serializer`
@@ -140,14 +155,18 @@ pub(super) fn read(
 ) -> Option<Session> {
     section.require("format", "say whose sessions: \"express\", or \"onedoor\" for the gateway's own");
     let word = section.choice("format");
-    let preset = Preset::of(word);
+    let has_secrets = section.has("secrets") || section.has("secrets_file");
+    let preset = Preset::of(word, has_secrets);
     preset.refuse_strangers(&mut section);
     let secrets = match preset.secrets {
         Secrets::Never => Vec::new(),
+        Secrets::Perhaps => secrets::read(&mut section, preset, false, watched),
         Secrets::Always => secrets::read(&mut section, preset, word.is_some(), watched),
     };
     let format = match preset.format {
-        "starlette" => Format::Starlette,
+        "flask" => Format::Flask { secrets },
+        "django" => Format::Django { secrets },
+        "starlette" => Format::Starlette { cookie_max_age: read_cookie_max_age(&mut section, preset), secrets },
         "php" => Format::Php { serializer: read_serializer(&mut section) },
         "laravel" => Format::Laravel { secrets },
         "rails" => Format::Rails,
@@ -198,6 +217,16 @@ fn read_express(section: &mut Section<'_>, secrets: Vec<Secret>) -> Format {
         cookie_path: section.parsed("cookie_path", parse_cookie_path).unwrap_or_default(),
         cookie_domain: section.parsed("cookie_domain", parse_cookie_domain),
         cookie_max_age: section.optional_duration("cookie_max_age"),
+    }
+}
+
+/// How old a cookie may be that says when it was signed.
+fn read_cookie_max_age(section: &mut Section<'_>, preset: &Preset) -> Duration {
+    let default = preset.cookie_max_age;
+    if preset.options.contains(&"cookie_max_age") {
+        section.optional_duration("cookie_max_age").unwrap_or(default)
+    } else {
+        default
     }
 }
 

@@ -246,12 +246,12 @@ impl Sessions {
     /// The id that a cookie's value proves: a good signature, or the right form where nothing is signed. `companion`
     /// is the value of [`Sessions::companion`].
     pub fn verify(&self, value: &[u8], companion: Option<&[u8]>) -> Option<SessionId> {
-        self.format.verify(Presented { value, companion }).ok()
+        self.format.verify(Presented { value, companion, now: clock::since_epoch() }).ok()
     }
 
     /// The id that a cookie proves, and where the cookies stand that prove it.
     fn prove(&self, pair: Pair<'_>, headers: &HeaderMap) -> Result<(SessionId, Place), Absence> {
-        let mut presented = Presented { value: pair.value, companion: None };
+        let mut presented = Presented { value: pair.value, companion: None, now: clock::since_epoch() };
         let mut place = Place { cookie: pair.position, companion: None };
         let Some(companion) = self.format.companion() else {
             return self.format.verify(presented).map(|id| (id, place));

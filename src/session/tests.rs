@@ -21,7 +21,7 @@ pub(crate) fn config(format: FormatConfig) -> config::session::Session {
     config::session::Session {
         name: if is_express { "express" } else { "onedoor" }.to_owned(),
         format,
-        preset: Preset::of(Some(if is_express { "express" } else { "onedoor" })),
+        preset: Preset::of(Some(if is_express { "express" } else { "onedoor" }), is_express),
         cookie: is_express.then(|| "connect.sid".to_owned()),
         prefix: "sess:".to_owned(),
         user: vec![path("user.id"), path("passport.user"), path("passport.user.id")],

@@ -86,7 +86,7 @@ pub(in crate::config) static TABLE: Table = Table {
         Key {
             name: "cookie_max_age",
             shape: Shape::Duration { default: None, zero: false },
-            meaning: "express: lifetime of cookies that the gateway sets. By default that of the browser's session.",
+            meaning: "express: lifetime of cookies that the gateway sets; by default that of the browser's session. starlette with secrets: how old a cookie may be; by default 14d.",
         },
         Key {
             name: "serializer",

@@ -4,6 +4,7 @@ use crate::{
     config::{keys::quoted_list, section::Section},
     secret::Secret,
 };
+use std::time::Duration;
 
 /// A framework's habits.
 #[derive(Debug, PartialEq)]
@@ -28,6 +29,10 @@ pub struct Preset {
     pub(super) secret_form: SecretForm,
     /// The keys of `[session]` that not every format has.
     pub(super) options: &'static [&'static str],
+    /// How old a cookie may be that says when it was signed, where `cookie_max_age` does not say.
+    pub(super) cookie_max_age: Duration,
+    /// What is different where there are secrets.
+    signed: Option<&'static Preset>,
     /// Whether the framework renews a record's time to live when it only reads it, and `EXPIRE` does the same.
     pub renews_on_read: bool,
     /// Whether every new session has a new id, whatever the client sends.
@@ -39,6 +44,8 @@ pub struct Preset {
 pub(super) enum Secrets {
     /// They are not.
     Never,
+    /// They are where there are secrets.
+    Perhaps,
     /// They always are.
     Always,
 }
@@ -75,8 +82,39 @@ const UNKNOWN: Preset = Preset {
     secrets: Secrets::Never,
     secret_form: SecretForm::Text,
     options: &[],
+    cookie_max_age: Duration::ZERO,
+    signed: None,
     renews_on_read: false,
     ids_are_new: false,
+};
+
+/// Sessions in Django's cache; those of django-redis-sessions are signed and have no prefix.
+const DJANGO: Preset = Preset {
+    format: "django",
+    cookie: Some("sessionid"),
+    prefix: ":1:django.contrib.sessions.cache",
+    user: &["_auth_user_id"],
+    own_members: &["_auth_user_hash"],
+    login: "/accounts/login/",
+    return_to: "next",
+    secrets: Secrets::Perhaps,
+    ids_are_new: true,
+    ..UNKNOWN
+};
+const STARSESSIONS: Preset = Preset {
+    format: "starlette",
+    cookie: Some("session"),
+    prefix: "starsessions.",
+    own_members: &["__metadata__"],
+    secrets: Secrets::Perhaps,
+    ..UNKNOWN
+};
+const STARLETTE_SESSION: Preset = Preset {
+    cookie: None,
+    prefix: "",
+    options: &["cookie_max_age"],
+    cookie_max_age: Duration::from_secs(14 * 24 * 60 * 60),
+    ..STARSESSIONS
 };
 
 /// All formats, in the order in which they are listed.
@@ -93,12 +131,19 @@ pub(super) static PRESETS: &[Preset] = &[
         ..UNKNOWN
     },
     Preset {
-        format: "starlette",
+        format: "flask",
         cookie: Some("session"),
-        prefix: "starsessions.",
-        own_members: &["__metadata__"],
+        prefix: "session:",
+        // Where Flask-Login has it.
+        user: &["_user_id"],
+        own_members: &["_permanent"],
+        return_to: "next",
+        secrets: Secrets::Perhaps,
+        renews_on_read: true,
         ..UNKNOWN
     },
+    Preset { signed: Some(&Preset { prefix: "", ..DJANGO }), ..DJANGO },
+    Preset { signed: Some(&STARLETTE_SESSION), ..STARSESSIONS },
     Preset {
         format: "php",
         cookie: Some("PHPSESSID"),
@@ -144,8 +189,9 @@ pub(super) static WORDS: [&str; PRESETS.len()] = {
 impl Preset {
     /// The row of a format. An unknown one is read as the first, which has the most keys, so that only the format is
     /// reported.
-    pub fn of(format: Option<&str>) -> &'static Self {
-        PRESETS.iter().find(|preset| Some(preset.format) == format).unwrap_or(&PRESETS[0])
+    pub fn of(format: Option<&str>, has_secrets: bool) -> &'static Self {
+        let row = PRESETS.iter().find(|preset| Some(preset.format) == format).unwrap_or(&PRESETS[0]);
+        row.signed.filter(|_| has_secrets).unwrap_or(row)
     }
 
     /// Refuses the keys that only other formats have.
@@ -160,9 +206,13 @@ impl Preset {
                 );
             }
         }
-        let options = PRESETS.iter().flat_map(|preset| preset.options).filter(|name| !self.options.contains(*name));
+        let rows = || PRESETS.iter().flat_map(|preset| [preset].into_iter().chain(preset.signed));
+        let mut options: Vec<_> = rows().flat_map(|row| row.options).collect();
+        options.sort_unstable();
+        options.dedup();
+        options.retain(|name| !self.options.contains(name));
         for name in options {
-            let with = PRESETS.iter().filter(|preset| preset.options.contains(name)).map(|preset| preset.format);
+            let with = rows().filter(|row| row.options.contains(name)).map(|row| row.format);
             let message = format!("`{name}` is only for `format` {}", quoted_list(with));
             section.refuse(name, &message, "leave it out");
         }

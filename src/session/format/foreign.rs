@@ -1,6 +1,8 @@
 //! The formats that only apps write: what they have in common, and where they differ.
 
-use super::{Absence, Laravel, Opened, Presented, SessionId, Value, php, rails, starlette};
+use super::{
+    Absence, Django, Flask, Laravel, Opened, Presented, SessionId, Starlette, Value, django, php, python, rails,
+};
 use crate::config::session::{self, Serializer};
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +18,9 @@ pub(in crate::session) struct Foreign {
 /// Where they differ.
 #[derive(Debug)]
 pub(super) enum Dialect {
-    Starlette,
+    Flask(Flask),
+    Django(Django),
+    Starlette(Starlette),
     Php(Serializer),
     Laravel(Laravel),
     Rails,
@@ -26,7 +30,12 @@ impl Foreign {
     pub(super) fn compile(config: &session::Session, dialect: Dialect) -> Self {
         let cookie: Arc<str> = config.cookie.as_deref().unwrap_or_default().into();
         let companion = match dialect {
-            Dialect::Starlette | Dialect::Php(_) | Dialect::Laravel(_) | Dialect::Rails => None,
+            Dialect::Flask(_)
+            | Dialect::Django(_)
+            | Dialect::Starlette(_)
+            | Dialect::Php(_)
+            | Dialect::Laravel(_)
+            | Dialect::Rails => None,
         };
         Self { cookie, companion, prefix: config.prefix.clone(), dialect }
     }
@@ -41,7 +50,9 @@ impl Foreign {
 
     pub(super) fn verify(&self, cookie: Presented<'_>) -> Result<SessionId, Absence> {
         match &self.dialect {
-            Dialect::Starlette => starlette::verify(cookie),
+            Dialect::Flask(flask) => flask.verify(cookie),
+            Dialect::Django(_) => django::verify(cookie),
+            Dialect::Starlette(starlette) => starlette.verify(cookie),
             Dialect::Php(_) => php::verify(cookie),
             Dialect::Laravel(laravel) => laravel.verify(cookie),
             Dialect::Rails => rails::verify(cookie),
@@ -59,7 +70,9 @@ impl Foreign {
     pub(super) fn open(&self, record: &[u8], now: Duration) -> Result<Opened, Absence> {
         let endless = |data| Opened { data, ends: None };
         let opened = match &self.dialect {
-            Dialect::Starlette => starlette::read(record).map(endless),
+            Dialect::Flask(_) => python::read(record).map(endless).map_err(Absence::from),
+            Dialect::Django(django) => django.read(record).map(endless),
+            Dialect::Starlette(starlette) => starlette.read(record).map(endless),
             Dialect::Php(serializer) => php::read(record, *serializer).map(endless),
             Dialect::Laravel(laravel) => laravel.read(record).map(endless),
             Dialect::Rails => rails::read(record, now),

@@ -3,12 +3,15 @@
 //! A format that only apps write is a file here, an arm of `Dialect`, an arm of [`session::Format`], and a row of
 //! [`session::preset::PRESETS`].
 
+mod django;
 mod express;
+mod flask;
 mod foreign;
 mod laravel;
 mod onedoor;
 mod own;
 mod php;
+mod python;
 mod rails;
 mod starlette;
 
@@ -21,11 +24,14 @@ use crate::config::session;
 use percent_encoding::percent_decode;
 use std::{fmt::Write, sync::Arc, time::Duration};
 
+use django::Django;
 use express::Express;
+use flask::Flask;
 use foreign::{Dialect, Foreign};
 use laravel::Laravel;
 pub(super) use onedoor::Onedoor;
 pub(super) use own::{Own, seal};
+use starlette::Starlette;
 
 /// Whose sessions.
 #[derive(Debug)]
@@ -37,12 +43,14 @@ pub(super) enum Format {
 }
 
 /// A cookie that may prove a session's id.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Presented<'a> {
     /// Its value, as it came.
     pub(super) value: &'a [u8],
     /// The value of the format's second cookie, see [`Format::companion`].
     pub(super) companion: Option<&'a [u8]>,
+    /// The time, since the Unix epoch.
+    pub(super) now: Duration,
 }
 
 /// A record as its format understands it.
@@ -91,7 +99,11 @@ impl Format {
             session::Format::Onedoor { ttl, max_age } => {
                 Self::Own(Own::Onedoor(Onedoor::compile(config, *ttl, *max_age)))
             }
-            session::Format::Starlette => foreign(Dialect::Starlette),
+            session::Format::Flask { secrets } => foreign(Dialect::Flask(Flask::compile(secrets))),
+            session::Format::Django { secrets } => foreign(Dialect::Django(Django::compile(secrets))),
+            session::Format::Starlette { secrets, cookie_max_age } => {
+                foreign(Dialect::Starlette(Starlette::compile(secrets, *cookie_max_age)))
+            }
             session::Format::Php { serializer } => foreign(Dialect::Php(*serializer)),
             session::Format::Laravel { secrets } => {
                 foreign(Dialect::Laravel(Laravel::compile(config.cookie.as_deref().unwrap_or_default(), secrets)))

@@ -56,7 +56,7 @@ mod tests {
     use crate::session::value::json;
 
     fn judge(value: &str) -> Result<String, Absence> {
-        verify(Presented { value: value.as_bytes(), companion: None }).map(|id| id.expose().to_owned())
+        verify(Presented { value: value.as_bytes(), ..Presented::default() }).map(|id| id.expose().to_owned())
     }
 
     fn shown(record: &[u8], serializer: Serializer) -> Result<String, Absence> {

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 /// What a user would write for the app that a row was recorded from, and the user's id in it.
 struct Setup {
+    /// `@` stands for the secrets of the row.
     section: &'static str,
     user: Option<&'static str>,
     /// When the row was recorded, in seconds since the Unix epoch.
@@ -20,14 +21,26 @@ fn setup(row: &Json) -> Setup {
     let framework = row["framework"].as_str().unwrap();
     let (section, user) = match framework {
         "express-session+connect-redis" | "express-session (created by hand, accepted by the app)" => {
-            ("format = 'express'\nuser = 'user.id'", Some("42"))
+            ("format = 'express'\nuser = 'user.id'\nsecrets = @", Some("42"))
         }
         "express-session+connect-redis+passport 0.7.0" => {
-            ("format = 'express'\nuser = ['passport.user', 'passport.user.id']", Some("42"))
+            ("format = 'express'\nuser = ['passport.user', 'passport.user.id']\nsecrets = @", Some("42"))
         }
+        "Flask-Session redis" if row["notes"].as_str().unwrap().contains("signer=True") => {
+            ("format = 'flask'\nuser = 'user.id'\nsecrets = @", Some("42"))
+        }
+        "Flask-Session redis" => ("format = 'flask'\nuser = 'user.id'", Some("42")),
+        "Flask-Login 0.6.3 on Flask-Session" => ("format = 'flask'", Some("42")),
+        "Django cached_db" => ("format = 'django'\nprefix = ':1:django.contrib.sessions.cached_db'", Some("42")),
+        "Django django-redis-sessions" => ("format = 'django'\nprefix = 'session:'\nsecrets = @", Some("42")),
+        "Django cache sessions (django-redis, zlib+JSON)" => {
+            ("format = 'django'\nprefix = 'myapp:3:django.contrib.sessions.cache'", Some("42"))
+        }
+        _ if framework.starts_with("Django cache sessions") => ("format = 'django'", Some("42")),
+        "starlette-session" => ("format = 'starlette'\nuser = 'user.id'\ncookie = 'cookie22'\nsecrets = @", Some("42")),
         "starsessions" => ("format = 'starlette'\nuser = 'user.id'", Some("42")),
         "PHP session redis" => ("format = 'php'\nuser = 'user.id'", Some("42")),
-        "Laravel redis session" => ("format = 'laravel'", Some("42")),
+        "Laravel redis session" => ("format = 'laravel'\nsecrets = @", Some("42")),
         "Rails" => ("format = 'rails'\nuser = 'user_id'", Some("42")),
         _ => panic!("no set-up is known for {framework}"),
     };
@@ -39,9 +52,7 @@ fn setup(row: &Json) -> Setup {
 /// The section as it is read from a file, with the secrets of the row.
 fn section(setup: &Setup, row: &Json) -> session::Session {
     let mut text = format!("[store]\nurl = 'redis://h'\n[session]\n{}\n", setup.section);
-    if row["secrets"].as_array().is_some_and(|secrets| !secrets.is_empty()) && !setup.section.contains("starlette") {
-        text += &format!("secrets = {}\n", row["secrets"]);
-    }
+    text = text.replace('@', &row["secrets"].to_string());
     text += "[[rules]]\ndest = 'http://a'\n";
     let loaded = config::read("gateway.toml", &text, &Environment::default());
     let shown = loaded.diagnostics.render(&loaded.source, false);
@@ -87,7 +98,7 @@ fn every_recorded_session_is_read_as_its_app_reads_it() {
         let now = Duration::from_secs(setup.recorded);
         let value = cookie(header, format.cookie_name(false)).unwrap();
         let companion = format.companion().and_then(|name| cookie(header, name));
-        let id = format.verify(Presented { value, companion }).unwrap_or_else(|why| panic!("{why}: {row}"));
+        let id = format.verify(Presented { value, companion, now }).unwrap_or_else(|why| panic!("{why}: {row}"));
         assert_eq!(format.key(&id), row["redis_key"].as_str().unwrap());
         if let Some(own) = format.own() {
             let set = format!("{}={}", format.cookie_name(false), own.sign(&id));

@@ -17,7 +17,7 @@ fn laravel(keys: &[&str]) -> Laravel {
 }
 
 fn judge_with(laravel: &Laravel, value: &str) -> Result<String, Absence> {
-    laravel.verify(Presented { value: value.as_bytes(), companion: None }).map(|id| id.expose().to_owned())
+    laravel.verify(Presented { value: value.as_bytes(), ..Presented::default() }).map(|id| id.expose().to_owned())
 }
 
 fn judge(value: &str) -> Result<String, Absence> {

@@ -34,7 +34,7 @@ fn headed(kind: u8, ends: f64, version: &[u8], value: &[u8]) -> Vec<u8> {
 
 #[test]
 fn only_ids_that_rails_gives_out_are_asked_for_and_never_by_their_private_name() {
-    let judge = |value: &str| verify(Presented { value: value.as_bytes(), companion: None });
+    let judge = |value: &str| verify(Presented { value: value.as_bytes(), ..Presented::default() });
     let id = judge("87d465d7f900a9b42cb62df635eea4c4").unwrap();
     assert_eq!(judge("%38%377d465d7f900a9b42cb62df635eea4c4"), Err(Absence::Malformed));
     assert_eq!(judge("%387d465d7f900a9b42cb62df635eea4c4").as_ref(), Ok(&id));

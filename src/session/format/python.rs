@@ -1,0 +1,74 @@
+//! What the frameworks of Python share: signatures, and records told apart by their first bytes.
+
+use super::{Absence, Fault, Value, json};
+use crate::session::value::{msgpack, pickle};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ring::hmac;
+use subtle::{Choice, ConstantTimeEq};
+
+/// Reads a record that was pickled, or written as JSON or MessagePack: each begins in a way of its own.
+pub(super) fn read(record: &[u8]) -> Result<Value, Fault> {
+    match record {
+        // A map of MessagePack that begins so is empty, and nothing can follow it.
+        [0x80, 2..=5, ..] | [b'(' | b'}', ..] => pickle::read(record),
+        [0x80..=0x8f | 0xde | 0xdf, ..] => msgpack::read(record),
+        [b'{' | b' ' | b'\t' | b'\r' | b'\n', ..] => json::read(record),
+        _ => Err(Fault("neither pickle nor JSON nor MessagePack")),
+    }
+}
+
+/// What stands before the last `mark`, if a key signs it so: the signature behind it is base64url without padding, and
+/// is compared as the text it is.
+pub(super) fn unsign<'a>(signed: &'a str, mark: char, keys: &[hmac::Key]) -> Result<&'a str, Absence> {
+    let (text, signature) = signed.rsplit_once(mark).ok_or(Absence::Malformed)?;
+    let compare = |matched: Choice, key| {
+        let expected = URL_SAFE_NO_PAD.encode(hmac::sign(key, text.as_bytes()));
+        matched | expected.as_bytes().ct_eq(signature.as_bytes())
+    };
+    let matched = keys.iter().fold(Choice::from(0), compare);
+    if bool::from(matched) { Ok(text) } else { Err(Absence::BadSignature) }
+}
+
+/// Whether a text is what `uuid.uuid4()` prints.
+pub(super) fn is_uuid4(text: &[u8]) -> bool {
+    let fits = |(at, byte): (usize, &u8)| match at {
+        8 | 13 | 18 | 23 => *byte == b'-',
+        14 => *byte == b'4',
+        19 => matches!(byte, b'8' | b'9' | b'a' | b'b'),
+        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+    };
+    text.len() == 36 && text.iter().enumerate().all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_told_apart_by_their_first_bytes() {
+        let read = |record: &[u8]| read(record).map(|value| json::write(&value));
+        for record in
+            [&b"\x80\x02}q\x00X\x01\x00\x00\x00aK\x01s."[..], b"\x81\xa1a\x01", b" {\"a\":1}", b"(dV\x61\nI1\ns."]
+        {
+            assert_eq!(read(record).as_deref(), Ok(r#"{"a":1}"#), "{record:?}");
+        }
+        assert_eq!(read(b"\x80").as_deref(), Ok("{}"));
+        for record in [&b""[..], b"\x80\x02", b"\x80\x06}.", b"[]", b"x\x9c", b"\xc0", b"cos\nsystem\n)R."] {
+            assert!(read(record).is_err(), "{record:?}");
+        }
+    }
+
+    #[test]
+    fn a_uuid_is_as_python_prints_it() {
+        assert!(is_uuid4(b"b4d3a3c1-1180-4e1b-b67d-a8f26ea5cc19"));
+        for text in [
+            "b4d3a3c1-1180-1e1b-b67d-a8f26ea5cc19",
+            "B4d3a3c1-1180-4e1b-b67d-a8f26ea5cc19",
+            "b4d3a3c1-1180-4e1b-c67d-a8f26ea5cc19",
+            "b4d3a3c111804e1bb67da8f26ea5cc19",
+            "",
+        ] {
+            assert!(!is_uuid4(text.as_bytes()), "{text}");
+        }
+    }
+}
