@@ -155,6 +155,7 @@ fn refuse_what_needs_a_restart(old: &Config, new: &Config) -> Result<(), String>
     let differs = |key: fn(&Server) -> String| key(&old.server) != key(&new.server);
     let changed = [
         ("[server] listen", differs(|server| format!("{:?}", server.listen))),
+        ("[server.tls]", differs(|server| format!("{:?}", server.tls.as_ref().map(|tls| tls.redirect_from)))),
         ("[server] workers", differs(|server| server.workers.to_string())),
         ("[admin] listen", old.admin != new.admin),
         ("[store] url", is_memory(old) != is_memory(new)),

@@ -8,7 +8,7 @@ use crate::{
     reload::{self, Source, Surroundings},
     server::{
         drain::{self, Closing, Signals},
-        listener::{self, Bound},
+        listener::{self, Bound, Entrance, Role},
         meter::Meter,
         worker::{Shared, Threads},
     },
@@ -78,10 +78,15 @@ pub(super) fn serve(loaded: Loaded, source: Option<Source>, beside: impl FnOnce(
     outcome
 }
 
-fn bind_all(config: &Config) -> Result<Vec<Vec<Bound>>, Exit> {
+fn bind_all(config: &Config) -> Result<Vec<Entrance>, Exit> {
     let server = &config.server;
-    let bind = |listen: &Listen| claim(&name(listen), listener::bind(listen, server.workers, server.handover));
-    server.listen.iter().map(bind).collect()
+    let bind = |listen: &Listen, role| {
+        let sockets = claim(&name(listen), listener::bind(listen, server.workers, server.handover))?;
+        Ok(Entrance { role, sockets })
+    };
+    let to_https = server.tls.as_ref().and_then(|tls| tls.redirect_from).map(Listen::Tcp);
+    let site = server.listen.iter().map(|listen| bind(listen, Role::Site));
+    site.chain(to_https.iter().map(|listen| bind(listen, Role::ToHttps))).collect()
 }
 
 fn claim<T>(address: &str, outcome: io::Result<T>) -> Result<T, Exit> {
@@ -96,10 +101,10 @@ fn claim<T>(address: &str, outcome: io::Result<T>) -> Result<T, Exit> {
 }
 
 /// Says where the gateway listens and what it keeps where; returns the addresses.
-fn announce(config: &Config, sockets: &[Vec<Bound>]) -> Vec<String> {
-    let addresses = config.server.listen.iter().zip(sockets);
+fn announce(config: &Config, entrances: &[Entrance]) -> Vec<String> {
+    let addresses = config.server.listen.iter().zip(entrances);
     let addresses: Vec<_> = addresses
-        .map(|(listen, sockets)| match sockets.first().and_then(Bound::local_address) {
+        .map(|(listen, entrance)| match entrance.sockets.first().and_then(Bound::local_address) {
             Some(address) => address.to_string(),
             None => name(listen),
         })

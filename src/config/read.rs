@@ -67,7 +67,7 @@ pub fn read(name: &str, text: &str, environment: &Environment) -> Loaded {
 fn read_root<'a>(reader: &'a Reader<'a>, entries: &'a DeTable<'a>) -> Option<Config> {
     let mut root = Section::new(reader, &keys::ROOT, Some(entries), 0..0);
     let mut watched = Vec::new();
-    let server = server::read(root.table("server"));
+    let server = server::read(root.table("server"), &mut watched);
     let store = store::read(root.table("store"), &mut watched);
     let named = upstreams::read(&root.table("upstreams"));
     let sessions = read_sessions(&mut root, &store, &named, &mut watched);

@@ -14,8 +14,10 @@ use std::{
 };
 
 mod keys;
+mod tls;
 
 pub(super) use keys::TABLE;
+pub use tls::{Certificate, Tls};
 
 /// `[server]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +44,12 @@ pub struct Server {
     pub handover: bool,
     /// `method_override`
     pub method_override: bool,
+    /// `proxy_protocol`
+    pub proxy_protocol: ProxyProtocol,
+    /// `h2c`
+    pub h2c: bool,
+    /// `[server.tls]`
+    pub tls: Option<Tls>,
     /// `[server.limits]`
     pub limits: Limits,
 }
@@ -53,6 +61,17 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// `unix:/path`
     Unix(PathBuf),
+}
+
+/// `proxy_protocol`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// A PROXY header is no HTTP.
+    Off,
+    /// Every connection begins with one.
+    Required,
+    /// Connections from trusted proxies may begin with one.
+    Optional,
 }
 
 /// `public_url`.
@@ -85,16 +104,19 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// `connections`: over all workers.
     pub connections: usize,
+    /// `http2_streams`
+    pub http2_streams: u32,
 }
 
 /// Reads `[server]`.
-pub(super) fn read(mut section: Section<'_>) -> Server {
+pub(super) fn read(mut section: Section<'_>, watched: &mut Vec<PathBuf>) -> Server {
     let listen = section.parsed_list("listen", parse_listen);
     repeated(&section, "listen", &listen);
     let public_url = section.parsed("public_url", parse_public_url);
     let hosts = read_hosts(&mut section, public_url.as_ref());
     let redirect_hosts = read_redirect_hosts(&mut section, public_url.as_ref(), &hosts);
     let (trusted_networks, trusts_unix) = read_trusted(&mut section);
+    let trusts_nobody = trusted_networks.is_empty() && !trusts_unix;
     let server = Server {
         listen,
         hosts,
@@ -106,11 +128,14 @@ pub(super) fn read(mut section: Section<'_>) -> Server {
         drain_delay: section.duration("drain_delay"),
         handover: section.flag("handover"),
         method_override: section.flag("method_override"),
+        proxy_protocol: read_proxy_protocol(&mut section, trusts_nobody),
+        h2c: section.flag("h2c"),
+        tls: tls::read(section.table("tls"), watched),
         limits: read_limits(section.table("limits")),
         public_url,
     };
     let https = server.public_url.as_ref().is_some_and(|url| url.https);
-    if https && !section.has("trusted_proxies") {
+    if https && !section.has("trusted_proxies") && server.tls.is_none() {
         section.reader.warning(
             section.span_of("public_url"),
             "`public_url` is https, but nothing here ends TLS and no proxy in front is trusted to say so",
@@ -132,6 +157,7 @@ fn read_limits(mut section: Section<'_>) -> Limits {
         keepalive: section.duration("keepalive"),
         body_timeout: section.duration("body_timeout"),
         connections: section.count("connections").unwrap_or_default(),
+        http2_streams: section.count("http2_streams").and_then(|count| count.try_into().ok()).unwrap_or_default(),
     };
     section.finish();
     limits
@@ -177,6 +203,20 @@ fn read_redirect_hosts(section: &mut Section<'_>, public_url: Option<&PublicUrl>
         section.reader.error(span, message, "leave it out here, or in `hosts`");
     }
     names
+}
+
+fn read_proxy_protocol(section: &mut Section<'_>, trusts_nobody: bool) -> ProxyProtocol {
+    let chosen = match section.choice("proxy_protocol") {
+        Some("required") => ProxyProtocol::Required,
+        Some("optional") => ProxyProtocol::Optional,
+        _ => ProxyProtocol::Off,
+    };
+    if chosen != ProxyProtocol::Off && trusts_nobody {
+        let remedy = "name your load balancers: `trusted_proxies = [\"10.0.0.0/8\"]`";
+        let message = "nobody's PROXY header is believed: there are no `trusted_proxies`";
+        section.reader.error(section.span_of("proxy_protocol"), message, remedy);
+    }
+    chosen
 }
 
 fn read_trusted(section: &mut Section<'_>) -> (Vec<IpNet>, bool) {

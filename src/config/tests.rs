@@ -150,8 +150,13 @@ fn every_key_reaches_the_configuration() {
         keepalive: seconds(76),
         body_timeout: seconds(32),
         connections: 100,
+        http2_streams: 16,
     };
     assert_eq!(server.limits, limits);
+    let tls = server.tls.as_ref().expect("there is a section");
+    assert_eq!((tls.certificates.len(), tls.only_newest, tls.http2), (1, true, false));
+    assert!(tls.client_roots.is_some() && tls.redirect_from.is_some() && server.h2c);
+    assert_eq!(server.proxy_protocol, super::server::ProxyProtocol::Optional);
     assert_eq!((config.store.namespace.as_str(), config.store.connections), ("door:", Some(4)));
     assert_eq!(config.store.timeout, Duration::from_millis(250));
 

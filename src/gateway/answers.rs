@@ -7,7 +7,11 @@ use super::{
 };
 use crate::{
     config::{self, pages::Pages, rules::OnRefusal},
-    http::{path::NormalPath, site::Site},
+    http::{
+        host::Host,
+        path::NormalPath,
+        site::{PublicUrl, Site},
+    },
 };
 use bytes::Bytes;
 use http::{
@@ -143,6 +147,14 @@ impl Answers {
     pub fn elsewhere(site: &Site, path: &NormalPath) -> Response<Body> {
         let url = site.public_url().map_or(String::new(), ToString::to_string);
         // Both parts are ASCII without controls.
+        let to = HeaderValue::try_from(format!("{url}{}", path.target()));
+        Self::redirect(&to.unwrap_or(HeaderValue::from_static("/")))
+    }
+
+    /// The answer at the address that sends everybody to https, which is served on `port`.
+    pub fn to_https(site: &Site, host: &Host, port: u16, path: &NormalPath) -> Response<Body> {
+        let here = || PublicUrl { https: true, host: host.name().to_owned(), port };
+        let url = site.public_url().filter(|url| url.https).cloned().unwrap_or_else(here);
         let to = HeaderValue::try_from(format!("{url}{}", path.target()));
         Self::redirect(&to.unwrap_or(HeaderValue::from_static("/")))
     }

@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod body;
+mod certificates;
 pub mod exchange;
 pub mod explain;
 mod meter;
@@ -77,7 +78,7 @@ impl Gateway {
         let mut response = if head.uri.path() == HEALTH && is_sound() {
             Answers::health(self.is_draining())
         } else {
-            match snapshot.proxy(head, body, peer.worker, &mut exchange).await {
+            match snapshot.proxy(head, body, peer, &mut exchange).await {
                 Ok(response) => response,
                 Err(refusal) => snapshot.answers().refuse(refusal, &mut exchange),
             }

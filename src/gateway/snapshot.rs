@@ -1,6 +1,6 @@
 //! One configuration, compiled: everything that a request meets on its way. The only builder of all steps.
 
-use super::{answers::Answers, body::Body, exchange::Exchange, meter::Meter, refusal::Refusal};
+use super::{answers::Answers, body::Body, certificates, exchange::Exchange, meter::Meter, refusal::Refusal};
 use crate::{
     access::{Entry, Grant},
     caller::{Callers, Question},
@@ -11,7 +11,7 @@ use crate::{
         log::Log,
         rules::Requirement,
         security_headers::SecurityHeaders::Inherited,
-        server::{self, Server},
+        server::{self, Listen, Server},
         store,
     },
     hardening::{
@@ -24,6 +24,7 @@ use crate::{
         host::HostFault,
         message::{self, Limits},
         path::NormalPath,
+        peer::Peer,
         site::{PublicUrl, Site},
     },
     identity::Identity,
@@ -35,6 +36,7 @@ use crate::{
 };
 use http::{Response, header::SET_COOKIE};
 use hyper::body::Incoming;
+use rustls::ServerConfig;
 use std::{sync::Arc, time::Duration};
 
 /// Paths under it belong to the gateway itself.
@@ -58,6 +60,7 @@ pub struct Snapshot {
     answers: Answers,
     /// Of answers that no rule governs.
     security_headers: SecurityHeaders,
+    tls: Option<Arc<ServerConfig>>,
     access_log: Option<AccessLog>,
     meters: Vec<Arc<Meter>>,
 }
@@ -80,6 +83,7 @@ impl Snapshot {
         if diagnostics.has_errors() {
             return None;
         }
+        let tls = handshakes(&config.server, previous, diagnostics).ok()?;
         // Nothing of the memory store is configured but that it is one: another would begin empty.
         let lives_on = |previous: &&Self| {
             let both = [&previous.config, &config];
@@ -109,6 +113,7 @@ impl Snapshot {
             guard: CookieGuard::compile(config.sessions.iter().zip(sessions.iter().cloned())),
             answers: Answers::compile(&config.sessions, &config.pages),
             security_headers: SecurityHeaders::compile(&config.security_headers, &Inherited, false),
+            tls,
             access_log: access_log(&config.log, output),
             store,
             upstreams,
@@ -122,16 +127,20 @@ impl Snapshot {
         &self,
         head: Head,
         body: Incoming,
-        worker: Worker,
+        peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
+        let worker = peer.worker;
         message::vet(&head, &self.limits)?; // 400, 405, 414, 417, 431
         let path = NormalPath::of(&head.uri)?; // 400
         exchange.normalised(&path);
-        match &exchange.arrival().host {
+        let host = match &exchange.arrival().host {
             Err(HostFault::Elsewhere) => return Ok(Answers::elsewhere(&self.site, &path)), // 308
             host => host.as_ref().map_err(|fault| *fault)?,                                // 400, 421
         };
+        if peer.to_https {
+            return Ok(Answers::to_https(&self.site, host, self.https_port(), &path)); // 308
+        }
         if is_own(&path) {
             return Err(Unmatched::NoRule.into()); // 404
         }
@@ -202,6 +211,20 @@ impl Snapshot {
         headers.apply(response.headers_mut(), exchange.arrival().https, own);
     }
 
+    /// The settings of TLS handshakes, where the listeners speak TLS.
+    pub fn tls(&self) -> Option<&Arc<ServerConfig>> {
+        self.tls.as_ref()
+    }
+
+    /// The port that https is served on.
+    fn https_port(&self) -> u16 {
+        let port = |listen: &Listen| match listen {
+            Listen::Tcp(address) => Some(address.port()),
+            Listen::Unix(_) => None,
+        };
+        self.config.server.listen.iter().find_map(port).unwrap_or(443)
+    }
+
     /// The site as it is called from outside.
     pub fn site(&self) -> &Site {
         &self.site
@@ -236,6 +259,22 @@ impl Snapshot {
     pub fn upstreams(&self) -> &Upstreams {
         &self.upstreams
     }
+}
+
+/// The previous settings live on where nothing about them is new: clients resume their sessions.
+fn handshakes(
+    server: &Server,
+    previous: Option<&Snapshot>,
+    diagnostics: &mut Diagnostics,
+) -> Result<Option<Arc<ServerConfig>>, ()> {
+    let Some(tls) = &server.tls else { return Ok(None) };
+    let kept = previous.filter(|previous| previous.config.server.tls.as_ref() == Some(tls));
+    if let Some(kept) = kept.and_then(|previous| previous.tls.clone()) {
+        return Ok(Some(kept));
+    }
+    certificates::compile(tls).map(Some).map_err(|fault| {
+        diagnostics.error(tls.span.clone(), format!("TLS cannot be served: {fault}"), "see the certificates");
+    })
 }
 
 fn site(server: &Server) -> Site {

@@ -1,7 +1,7 @@
 //! The message policy: what is refused before anything else looks at a request.
 
 use super::Head;
-use http::{HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderName, HeaderValue, Method, Uri, Version, header};
 
 /// The sizes that a request's head may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,8 @@ pub fn vet(head: &Head, limits: &Limits) -> Result<(), MessageFault> {
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(MessageFault::MethodNotAllowed);
     }
-    if target_bytes(&head.uri) > limits.uri_bytes {
+    let of_http2 = head.version == Version::HTTP_2;
+    if target_bytes(&head.uri, of_http2) > limits.uri_bytes {
         return Err(MessageFault::UriTooLong);
     }
     if head.headers.len() > limits.headers {
@@ -71,6 +72,10 @@ pub fn vet(head: &Head, limits: &Limits) -> Result<(), MessageFault> {
         // All values of a name come one after the other.
         let repeated = repeats && previous.replace(name) == Some(name);
         vet_field(name, value, repeated)?;
+        // HTTP/1.1 trims what surrounds a value, so an upstream would read another one (RFC 9113 section 8.2.1).
+        if of_http2 && is_padded(value.as_bytes()) {
+            return Err(MessageFault::BadRequest("a value that begins or ends with white space"));
+        }
     }
     if bytes > limits.header_bytes {
         return Err(MessageFault::HeadersTooLarge);
@@ -106,11 +111,20 @@ pub fn is_canonical_number(digits: &[u8]) -> bool {
     }
 }
 
-/// The length of the target as it was sent.
-fn target_bytes(uri: &Uri) -> usize {
+fn is_padded(value: &[u8]) -> bool {
+    let is_white = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_white(value.first()) || is_white(value.last())
+}
+
+/// The length of the target as it was sent; HTTP/2 sends scheme and authority apart.
+fn target_bytes(uri: &Uri, of_http2: bool) -> usize {
+    let path = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if of_http2 {
+        return path;
+    }
     let scheme = uri.scheme_str().map_or(0, |scheme| scheme.len() + "://".len());
     let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
-    scheme + authority + uri.path_and_query().map_or(0, |target| target.as_str().len())
+    scheme + authority + path
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod folded;
 pub mod forwarded;
 pub mod hop_by_hop;
 pub mod host;
+pub mod http2;
 pub mod message;
 pub mod origin;
 pub mod path;

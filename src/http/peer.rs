@@ -11,8 +11,10 @@ pub struct Peer {
     pub address: Option<IpAddr>,
     /// The port that it connected to; `None` on a unix socket.
     pub local_port: Option<u16>,
-    /// TLS on this listener.
+    /// TLS on this listener, or on that of a proxy that hands its connections on.
     pub https: bool,
+    /// It came to the address that sends everybody to https.
+    pub to_https: bool,
     /// The worker that serves the connection.
     pub worker: Worker,
     /// `address` as a field's value, made once for all requests of the connection.
@@ -24,6 +26,6 @@ impl Peer {
     pub fn new(address: Option<IpAddr>, local_port: Option<u16>, https: bool, worker: Worker) -> Self {
         let address = address.map(|address| address.to_canonical());
         let text = address.and_then(|address| HeaderValue::try_from(address.to_string()).ok());
-        Self { address, local_port, https, worker, text }
+        Self { address, local_port, https, to_https: false, worker, text }
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     drain::Closing,
     meter::Meter,
-    timed::{Activity, Busy, Limits, Timed},
+    timed::{Activity, Busy, Timed},
 };
 use crate::{
     config::server,
@@ -56,13 +56,8 @@ pub async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Activity::new();
-    let silence = Limits {
-        header_timeout: limits.header_timeout,
-        keepalive: limits.keepalive,
-        write_timeout: limits.body_timeout,
-    };
     let worker = peer.worker;
-    let stream = Timed::new(stream, silence, activity.clone(), closing.clone());
+    let stream = Timed::new(stream, (&limits).into(), activity.clone(), closing.clone());
     let begun = Arc::new(Begun::default());
     let shared = Arc::new((gateway, peer, closing.clone(), begun.clone()));
     let service = service_fn(move |mut request: Request<Incoming>| {

@@ -17,6 +17,24 @@ const BACKLOG: i32 = 4096;
 /// An accept queue that has been silent this long is empty: no handshake is under way any more.
 const QUIET: Duration = Duration::from_millis(100);
 
+/// What an address is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The site.
+    Site,
+    /// Sending everybody to https.
+    ToHttps,
+}
+
+/// An address that was claimed: one entry for each worker.
+#[derive(Debug)]
+pub struct Entrance {
+    /// What it is for.
+    pub role: Role,
+    /// Its sockets.
+    pub sockets: Vec<Bound>,
+}
+
 /// One worker's end of one address, before its runtime takes it.
 #[derive(Debug)]
 pub enum Bound {

@@ -1,8 +1,14 @@
 //! The front: listeners, workers, connections, and the way out.
 
 pub mod connection;
+mod door;
 pub mod drain;
+pub mod frames;
+pub mod http2;
 pub mod listener;
 pub mod meter;
+pub mod pace;
+pub mod prefixed;
+pub mod proxy_protocol;
 pub mod timed;
 pub mod worker;

@@ -1,7 +1,7 @@
 //! A client connection's time limits: for an idle connection, for a head that has begun, and while draining.
 
-use super::drain::Closing;
-use crate::clock;
+use super::{drain::Closing, frames::Frames};
+use crate::{clock, config::server};
 use std::{
     future::Future,
     io,
@@ -30,6 +30,12 @@ pub struct Limits {
     pub write_timeout: Duration,
 }
 
+impl From<&server::Limits> for Limits {
+    fn from(limits: &server::Limits) -> Self {
+        Self { header_timeout: limits.header_timeout, keepalive: limits.keepalive, write_timeout: limits.body_timeout }
+    }
+}
+
 /// What a connection is doing; shared by the socket and the service.
 #[derive(Debug, Clone)]
 pub struct Activity(Arc<Mutex<Phase>>);
@@ -38,10 +44,10 @@ pub struct Activity(Arc<Mutex<Phase>>);
 enum Phase {
     /// No request, since then.
     Idle(Instant),
-    /// A head has begun, then.
-    Head(Instant),
-    /// A request is being answered.
-    Busy,
+    /// A head has begun.
+    Head { begun: Instant, idle_since: Instant },
+    /// So many requests are being answered.
+    Busy(u32),
 }
 
 /// A request being answered; when dropped, the connection is idle again.
@@ -63,6 +69,8 @@ pub struct Timed<S> {
     waker: Option<Waker>,
     /// Rings when the client has taken nothing for too long; `None` while it takes.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Where the connection speaks HTTP/2.
+    frames: Option<Frames>,
 }
 
 impl Activity {
@@ -73,13 +81,24 @@ impl Activity {
 
     /// A request's head is complete.
     pub fn begin(&self) -> Busy {
-        self.change(|_| Phase::Busy);
+        self.change(|phase| match phase {
+            Phase::Busy(others) => Phase::Busy(others + 1),
+            Phase::Idle(_) | Phase::Head { .. } => Phase::Busy(1),
+        });
         Busy(self.clone())
     }
 
     fn read_some(&self) {
         self.change(|phase| match phase {
-            Phase::Idle(_) => Phase::Head(clock::now()),
+            Phase::Idle(idle_since) => Phase::Head { begun: clock::now(), idle_since },
+            other => other,
+        });
+    }
+
+    /// What had begun is whole, and was no request.
+    fn read_whole(&self) {
+        self.change(|phase| match phase {
+            Phase::Head { idle_since, .. } => Phase::Idle(idle_since),
             other => other,
         });
     }
@@ -102,7 +121,10 @@ impl Default for Activity {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.change(|_| Phase::Idle(clock::now()));
+        self.0.change(|phase| match phase {
+            Phase::Busy(requests) if requests > 1 => Phase::Busy(requests - 1),
+            _ => Phase::Idle(clock::now()),
+        });
     }
 }
 
@@ -111,7 +133,24 @@ impl<S> Timed<S> {
     pub fn new(stream: S, limits: Limits, activity: Activity, closing: Closing) -> Self {
         let alarm = Box::pin(tokio::time::sleep(limits.keepalive));
         let closes = Box::pin(closing.begins());
-        Self { stream, limits, activity, alarm, closing, closes, drained: None, waker: None, stalled: None }
+        Self {
+            stream,
+            limits,
+            activity,
+            alarm,
+            closing,
+            closes,
+            drained: None,
+            waker: None,
+            stalled: None,
+            frames: None,
+        }
+    }
+
+    /// The same, for a connection of which `frames` pass.
+    pub fn watching(mut self, frames: Frames) -> Self {
+        self.frames = Some(frames);
+        self
     }
 
     /// The connection without its limits.
@@ -169,8 +208,8 @@ impl<S> Timed<S> {
     /// When the connection's time is up; `None` while it is busy.
     fn over_at(&self) -> Option<Instant> {
         match self.activity.phase() {
-            Phase::Busy => None,
-            Phase::Head(begun) => Some(begun + self.limits.header_timeout),
+            Phase::Busy(_) => None,
+            Phase::Head { begun, .. } => Some(begun + self.limits.header_timeout),
             Phase::Idle(since) => {
                 let over = since + self.limits.keepalive;
                 Some(self.drained.map_or(over, |drained| drained.min(over)))
@@ -192,8 +231,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
             // Over: as if the client had closed, which is the end of the stream.
             Poll::Pending => this.poll_over(cx).map(Ok),
             Poll::Ready(Ok(())) => {
-                if buffer.filled().len() > before {
-                    this.activity.read_some();
+                let arrived = &buffer.filled()[before..];
+                if !arrived.is_empty() {
+                    match this.frames.as_mut().is_none_or(|frames| frames.pass(arrived)) {
+                        true => this.activity.read_some(),
+                        false => this.activity.read_whole(),
+                    }
                 }
                 Poll::Ready(Ok(()))
             }
@@ -228,7 +271,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        let shut = Pin::new(&mut this.stream).poll_shutdown(cx);
+        this.or_stalled(shut, cx)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::{
     connection,
+    door::{Door, House},
     drain::Closing,
-    listener::{Accepted, Bound, Listener},
+    listener::{Accepted, Bound, Entrance, Listener, Role},
     meter::Meter,
 };
 use crate::{
@@ -13,7 +14,11 @@ use crate::{
     telemetry::metrics::Gauge,
 };
 use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
-use tokio::{runtime, sync::oneshot};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    runtime,
+    sync::oneshot,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How often connections to upstreams are looked over for unused ones.
@@ -34,7 +39,7 @@ pub struct Threads {
 #[derive(Debug)]
 pub struct Start {
     /// Its accept queues.
-    pub sockets: Vec<Bound>,
+    pub sockets: Vec<(Role, Bound)>,
     /// What all workers share.
     pub shared: Shared,
 }
@@ -83,12 +88,12 @@ impl Threads {
         &self.workers
     }
 
-    /// Lets every worker serve its share of `sockets`: for each address one entry per worker.
-    pub fn serve(&mut self, sockets: Vec<Vec<Bound>>, shared: &Shared) {
-        let mut shares: Vec<Vec<Bound>> = self.starts.iter().map(|_| Vec::new()).collect();
-        for address in sockets {
-            for (share, socket) in shares.iter_mut().zip(address) {
-                share.push(socket);
+    /// Lets every worker serve its share of each entrance.
+    pub fn serve(&mut self, entrances: Vec<Entrance>, shared: &Shared) {
+        let mut shares: Vec<Vec<_>> = self.starts.iter().map(|_| Vec::new()).collect();
+        for Entrance { role, sockets } in entrances {
+            for (share, socket) in shares.iter_mut().zip(sockets) {
+                share.push((role, socket));
             }
         }
         for (start, sockets) in self.starts.drain(..).zip(shares) {
@@ -107,9 +112,9 @@ impl Threads {
 }
 
 async fn work(worker: Worker, Start { sockets, shared }: Start) {
-    for socket in sockets {
+    for (role, socket) in sockets {
         match socket.listen() {
-            Ok(listener) => tasks::tracked(&shared.connections, accept(listener, worker, shared.clone())),
+            Ok(listener) => tasks::tracked(&shared.connections, accept(listener, role, worker, shared.clone())),
             Err(error) => tracing::error!(%error, "a worker cannot watch its listening socket"),
         }
     }
@@ -123,7 +128,7 @@ async fn work(worker: Worker, Start { sockets, shared }: Start) {
 }
 
 /// Accepts until the gateway drains, then empties the queue and closes it.
-async fn accept(listener: Listener, worker: Worker, shared: Shared) {
+async fn accept(listener: Listener, role: Role, worker: Worker, shared: Shared) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -131,7 +136,7 @@ async fn accept(listener: Listener, worker: Worker, shared: Shared) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok(accepted) => begin(accepted, worker, &shared),
+            Ok(accepted) => begin(accepted, role, worker, &shared),
             Err(error) if is_peers_fault(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "no connection can be accepted right now");
@@ -141,13 +146,14 @@ async fn accept(listener: Listener, worker: Worker, shared: Shared) {
     }
     listener.refuse_new();
     while let Some(accepted) = listener.accept_last().await {
-        begin(accepted, worker, &shared);
+        begin(accepted, role, worker, &shared);
     }
 }
 
-fn begin(accepted: Accepted, worker: Worker, shared: &Shared) {
-    let limits = shared.gateway.current().config().server.limits.clone();
-    let meter = shared.meter.clone();
+fn begin(accepted: Accepted, role: Role, worker: Worker, shared: &Shared) {
+    let snapshot = shared.gateway.current();
+    let server = &snapshot.config().server;
+    let (limits, meter) = (server.limits.clone(), shared.meter.clone());
     meter.accepted.add(worker);
     let open = meter.open.rise();
     let place = Place(meter.open.clone());
@@ -156,25 +162,43 @@ fn begin(accepted: Accepted, worker: Worker, shared: &Shared) {
         tracing::warn!(connections = limits.connections, "a connection is turned away: too many are open");
         return;
     }
-    let (gateway, closing) = (shared.gateway.clone(), shared.closing.clone());
+    let is_tcp = matches!(accepted, Accepted::Tcp(..));
+    let door = Door {
+        proxy_protocol: server.proxy_protocol,
+        tls: snapshot.tls().filter(|_| is_tcp && role == Role::Site).cloned(),
+        h2c: server.h2c,
+    };
+    let house = House { gateway: shared.gateway.clone(), limits, closing: shared.closing.clone(), meter };
     match accepted {
         Accepted::Tcp(stream, address) => {
             // Best effort: without it answers are only slower.
             let _ = stream.set_nodelay(true);
             let local_port = stream.local_addr().ok().map(|local| local.port());
             let peer = Peer::new(Some(address.ip()), local_port, false, worker);
-            tasks::tracked(&shared.connections, async move {
-                connection::serve(stream, peer, gateway, limits, closing, &meter).await;
-                drop(place);
-            });
+            let peer = Peer { to_https: role == Role::ToHttps, ..peer };
+            admit(stream, peer, door, house, place, &shared.connections);
         }
         Accepted::Unix(stream) => {
-            let peer = Peer::new(None, None, false, worker);
-            tasks::tracked(&shared.connections, async move {
-                connection::serve(stream, peer, gateway, limits, closing, &meter).await;
-                drop(place);
-            });
+            admit(stream, Peer::new(None, None, false, worker), door, house, place, &shared.connections);
         }
+    }
+}
+
+fn admit<S>(stream: S, peer: Peer, door: Door, house: House, place: Place, connections: &TaskTracker)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    if door.is_open() {
+        tasks::tracked(connections, async move {
+            let House { gateway, limits, closing, meter } = house;
+            connection::serve(stream, peer, gateway, limits, closing, &meter).await;
+            drop(place);
+        });
+    } else {
+        tasks::tracked(connections, async move {
+            door.serve(stream, peer, house).await;
+            drop(place);
+        });
     }
 }
 

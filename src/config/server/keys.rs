@@ -1,5 +1,6 @@
 //! The keys of `[server]` and what is below it.
 
+use super::tls;
 use crate::config::keys::{Key, Shape, Table};
 
 /// The keys of `[server]`.
@@ -56,6 +57,17 @@ pub(in crate::config) static TABLE: Table = Table {
             shape: Shape::Flag(false),
             meaning: "Let X-HTTP-Method-Override and its kin through. Rules must not name methods then.",
         },
+        Key {
+            name: "proxy_protocol",
+            shape: Shape::Choice { default: Some("off"), of: &["off", "required", "optional"] },
+            meaning: "Whether connections begin with a PROXY header (v1 or v2), believed from trusted_proxies alone.",
+        },
+        Key {
+            name: "h2c",
+            shape: Shape::Flag(false),
+            meaning: "Speak HTTP/2 on listeners without TLS, too, with clients that begin with it.",
+        },
+        Key { name: "tls", shape: Shape::Table(&tls::TABLE), meaning: "TLS on every TCP listener." },
         Key { name: "limits", shape: Shape::Table(&LIMITS), meaning: "Limits on requests and connections." },
     ],
 };
@@ -103,6 +115,11 @@ static LIMITS: Table = Table {
             name: "connections",
             shape: Shape::Count { default: Some(20_000), from: 1, to: 10_000_000 },
             meaning: "Connections over all workers.",
+        },
+        Key {
+            name: "http2_streams",
+            shape: Shape::Count { default: Some(128), from: 1, to: 10_000 },
+            meaning: "Requests at a time on one HTTP/2 connection.",
         },
     ],
 };

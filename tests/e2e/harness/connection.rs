@@ -166,6 +166,17 @@ impl Connection {
         self.ahead.is_empty() && matches!(self.read(), Progress::End | Progress::Reset)
     }
 
+    /// Whether the other end closes, whatever it sends before.
+    pub(crate) fn ends(&mut self) -> bool {
+        loop {
+            match self.read() {
+                Progress::Some => self.ahead.clear(),
+                Progress::End | Progress::Reset => return true,
+                Progress::Silent => return false,
+            }
+        }
+    }
+
     fn body(&mut self, message: &mut Message, framing: Framing) -> Option<()> {
         match framing {
             Framing::None => {}

@@ -1,7 +1,11 @@
 //! The gateway itself, as its users run it: the built binary, a file, a signal.
 
 use super::{Dir, Message, Process, Request, eventually, free_address, get};
-use std::{net::SocketAddr, path::PathBuf, process::Command};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// What a gateway is started with.
 #[derive(Debug, Default)]
@@ -88,6 +92,11 @@ impl Gateway {
         self.dir.path().join("gateway.toml")
     }
 
+    /// The directory of its files.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Replaces the file by rename, as editors and deployments do.
     pub(crate) fn replace(&self, text: &str) {
         let new = self.dir.write("gateway.toml.new", complete(self.address, self.admin, text));
@@ -121,10 +130,12 @@ impl Gateway {
     }
 
     fn wait(&mut self) {
-        let (address, process) = (self.address, &mut self.process);
+        let (address, admin, process) = (self.address, self.admin, &mut self.process);
         eventually("the gateway serves", || {
             assert!(process.is_running(), "the gateway ended:\n{}", process.output());
-            get("/_onedoor/healthz").try_send(address).filter(|response| response.status() == 200)
+            // Not every listener answers to whoever comes along.
+            let health = get("/_onedoor/healthz").try_send(address).or_else(|| get("/readyz").try_send(admin));
+            health.filter(|response| response.status() == 200)
         });
     }
 }

@@ -4,6 +4,7 @@ mod client;
 mod connection;
 mod express;
 mod gateway;
+mod http2;
 mod process;
 mod redis;
 mod upstream;
@@ -14,6 +15,7 @@ pub(crate) use express::{
     COUNTER, SECRET, Site, counter_site, express_gateway, record, signature, signed, store_session,
 };
 pub(crate) use gateway::{Gateway, Setup, onedoor, open_gateway, open_rule};
+pub(crate) use http2::{Http2, Outcome, block as http2_block, frames};
 pub(crate) use process::Process;
 pub(crate) use redis::{Cluster, Redis, Sentinel};
 pub(crate) use upstream::{Listener, Reply, Upstream};

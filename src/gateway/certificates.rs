@@ -1,0 +1,64 @@
+//! What the site shows of itself in a TLS handshake: the certificate for the name that the client asks for.
+
+use crate::config::server::{Certificate, Tls};
+use rustls::{
+    RootCertStore, ServerConfig,
+    client::verify_server_name,
+    crypto::ring,
+    pki_types::ServerName,
+    server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier},
+    sign::CertifiedKey,
+    version::{TLS12, TLS13},
+};
+use std::{error::Error, sync::Arc};
+
+/// The certificates in the order written.
+#[derive(Debug)]
+struct Certificates(Vec<Arc<CertifiedKey>>);
+
+/// The settings of handshakes.
+///
+/// # Errors
+/// What the library does not take, although it was read.
+pub(super) fn compile(tls: &Tls) -> Result<Arc<ServerConfig>, Box<dyn Error>> {
+    let provider = Arc::new(ring::default_provider());
+    let certified = |Certificate { chain, key }: &Certificate| {
+        CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider).map(Arc::new)
+    };
+    let certificates = tls.certificates.iter().map(certified).collect::<Result<_, _>>()?;
+    let versions = if tls.only_newest { &[&TLS13][..] } else { &[&TLS13, &TLS12] };
+    let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions)?;
+    let builder = match &tls.client_roots {
+        None => builder.with_no_client_auth(),
+        Some(roots) => {
+            let mut store = RootCertStore::empty();
+            roots.iter().try_for_each(|root| store.add(root.clone()))?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider);
+            builder.with_client_cert_verifier(verifier.build()?)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(Certificates(certificates)));
+    // Sessions are resumed by what the client keeps: nothing is kept here.
+    config.ticketer = ring::Ticketer::new()?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if tls.http2 {
+        config.alpn_protocols.insert(0, b"h2".to_vec());
+    }
+    Ok(Arc::new(config))
+}
+
+impl ResolvesServerCert for Certificates {
+    /// The first that is for the client's name and that it can verify; else the first that it can verify.
+    fn resolve(&self, client: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let schemes = client.signature_schemes();
+        let mut usable = self.0.iter().filter(|certified| certified.key.choose_scheme(schemes).is_some());
+        let name = client.server_name().and_then(|name| ServerName::try_from(name).ok());
+        let named = name.and_then(|name| usable.clone().find(|certified| is_for(certified, &name)));
+        named.or_else(|| usable.next()).cloned()
+    }
+}
+
+fn is_for(certified: &CertifiedKey, name: &ServerName<'_>) -> bool {
+    let parsed = certified.end_entity_cert().ok().and_then(|own| ParsedCertificate::try_from(own).ok());
+    parsed.is_some_and(|own| verify_server_name(&own, name).is_ok())
+}

@@ -1,0 +1,179 @@
+//! What a connection meets before its first request: a PROXY header, TLS, and the question which HTTP it speaks.
+
+use super::{
+    connection,
+    drain::Closing,
+    frames::PREFACE,
+    http2,
+    meter::Meter,
+    prefixed::Prefixed,
+    proxy_protocol::{self, Beginning, Proxied},
+};
+use crate::{
+    clock,
+    config::server::{Limits, ProxyProtocol},
+    gateway::Gateway,
+    http::peer::Peer,
+};
+use bytes::{Buf, BytesMut};
+use rustls::ServerConfig;
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+
+/// How long a connection may still take for this once the gateway drains.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What is read at once while nobody knows what it is.
+const CHUNK: usize = 1024;
+
+/// What all connections of a listener are served with.
+#[derive(Debug, Clone)]
+pub(super) struct House {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) limits: Limits,
+    pub(super) closing: Closing,
+    pub(super) meter: Meter,
+}
+
+/// What a listener asks of its connections.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    pub(super) proxy_protocol: ProxyProtocol,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) h2c: bool,
+}
+
+/// Nobody can be served: the connection ends without an answer.
+struct Unwelcome;
+
+impl Door {
+    /// Whether a connection may begin with its first HTTP/1.1 request.
+    pub(super) fn is_open(&self) -> bool {
+        self.proxy_protocol == ProxyProtocol::Off && self.tls.is_none() && !self.h2c
+    }
+
+    /// Lets a connection in and serves it. All that comes before its first request ends within `header_timeout`.
+    pub(super) async fn serve<S>(self, mut stream: S, mut peer: Peer, house: House)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let over = clock::now() + house.limits.header_timeout;
+        let mut ahead = BytesMut::new();
+        let trusted = house.gateway.current().site().trusts(&peer);
+        match self.proxied(&mut stream, &mut ahead, trusted, over, &house.closing).await {
+            Ok(Some(proxied)) => peer = told(&peer, proxied),
+            Ok(None) => {}
+            Err(Unwelcome) => {
+                house.meter.unwelcome.add(peer.worker);
+                return tracing::debug!("a connection has no sound PROXY header from a trusted proxy");
+            }
+        }
+        let Some(tls) = self.tls else {
+            let is_http2 = self.h2c && begins_http2(&mut stream, &mut ahead, &house).await;
+            return house.serve(Prefixed::new(ahead.freeze(), stream), peer, is_http2).await;
+        };
+        let handshake = Box::pin(TlsAcceptor::from(tls).accept(Prefixed::new(ahead.freeze(), stream)));
+        match within(over, &house.closing, handshake).await {
+            Some(Ok(stream)) => {
+                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                peer.https = true;
+                house.serve(stream, peer, is_http2).await;
+            }
+            outcome => {
+                house.meter.unwelcome.add(peer.worker);
+                let error = outcome.and_then(Result::err);
+                tracing::debug!(?error, "a TLS handshake was not finished");
+            }
+        }
+    }
+
+    /// Whom the connection's PROXY header speaks for, if it speaks for somebody.
+    async fn proxied(
+        &self,
+        stream: &mut (impl AsyncRead + Unpin),
+        ahead: &mut BytesMut,
+        trusted: bool,
+        over: Instant,
+        closing: &Closing,
+    ) -> Result<Option<Proxied>, Unwelcome> {
+        let required = self.proxy_protocol == ProxyProtocol::Required;
+        match (self.proxy_protocol, trusted) {
+            (ProxyProtocol::Off, _) | (ProxyProtocol::Optional, false) => return Ok(None),
+            (ProxyProtocol::Required, false) => return Err(Unwelcome),
+            (ProxyProtocol::Required | ProxyProtocol::Optional, true) => {}
+        }
+        loop {
+            match proxy_protocol::read(ahead) {
+                Beginning::Header(length, proxied) => {
+                    ahead.advance(length);
+                    return Ok(proxied);
+                }
+                Beginning::Other if !required => return Ok(None),
+                Beginning::Other | Beginning::Malformed => return Err(Unwelcome),
+                Beginning::Unfinished => {
+                    ahead.reserve(CHUNK);
+                    let read = within(over, closing, stream.read_buf(ahead)).await;
+                    if !matches!(read, Some(Ok(1..))) {
+                        return Err(Unwelcome);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl House {
+    async fn serve<S>(self, stream: S, peer: Peer, is_http2: bool)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { gateway, limits, closing, meter } = self;
+        // Boxed, so that neither holds room for the other.
+        if is_http2 {
+            Box::pin(http2::serve(stream, peer, gateway, limits, closing)).await;
+        } else {
+            Box::pin(connection::serve(stream, peer, gateway, limits, closing, &meter)).await;
+        }
+    }
+}
+
+/// The peer that a header tells about.
+fn told(peer: &Peer, Proxied { client, port, https }: Proxied) -> Peer {
+    Peer { to_https: peer.to_https, ..Peer::new(Some(client), Some(port), https, peer.worker) }
+}
+
+/// Whether a client without TLS begins with HTTP/2. Until its first byte it may be as silent as any idle one.
+async fn begins_http2(stream: &mut (impl AsyncRead + Unpin), ahead: &mut BytesMut, house: &House) -> bool {
+    let mut over = clock::now() + house.limits.keepalive;
+    while ahead.len() < PREFACE.len() && PREFACE.starts_with(ahead) {
+        let first = ahead.is_empty();
+        ahead.reserve(CHUNK);
+        if !matches!(within(over, &house.closing, stream.read_buf(ahead)).await, Some(Ok(1..))) {
+            // Whatever ends it here ends it in a moment there.
+            return false;
+        }
+        if first {
+            over = clock::now() + house.limits.header_timeout;
+        }
+    }
+    ahead.starts_with(PREFACE)
+}
+
+/// What comes of it before `over`; a gateway that leaves does not wait that long.
+async fn within<T>(over: Instant, closing: &Closing, work: impl Future<Output = T>) -> Option<T> {
+    let leaving = async {
+        closing.begins().await;
+        tokio::time::sleep(LINGER).await;
+    };
+    tokio::select! {
+        biased;
+        outcome = work => Some(outcome),
+        () = tokio::time::sleep_until(over.into()) => None,
+        () = leaving => None,
+    }
+}
