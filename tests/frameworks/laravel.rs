@@ -1,0 +1,30 @@
+//! Laravel's redis driver with its session guard, in both modes of its encrypter.
+
+use crate::suite::{App, Place, Secret, run};
+use std::process::Command;
+
+const OURS: &str = "base64:a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=";
+const FOREIGN: &str = "base64:b29vb29vb29vb29vb29vb29vb29vb29vb29vb29vb28=";
+
+fn start(place: &Place, cipher: &str, encrypts_records: bool) -> App {
+    let key = if place.secret == Secret::Ours { OURS } else { FOREIGN };
+    let mut command = Command::new("php");
+    command
+        .args(["-S", &format!("127.0.0.1:{}", place.port), "index.php"])
+        .env("APP_KEY", key)
+        .env("APP_CIPHER", cipher)
+        .env("SESSION_ENCRYPT", if encrypts_records { "1" } else { "" })
+        .env("REDIS_PORT", &place.redis_port);
+    let session = format!("format = \"laravel\"\nsecrets = \"{OURS}\"\nroles = \"roles\"");
+    App::start(place, "laravel", "laravel_session", &session, command)
+}
+
+#[test]
+fn laravel_keeps_its_users() {
+    run(true, |place| start(place, "AES-256-CBC", false));
+}
+
+#[test]
+fn laravel_keeps_its_users_in_gcm_mode_and_encrypted_records() {
+    run(true, |place| start(place, "AES-256-GCM", true));
+}
