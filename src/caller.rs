@@ -2,7 +2,7 @@
 
 use crate::{
     http::{Head, arrival::Arrival},
-    session::{CookieEdit, Sessions, Verdict, id::SessionId},
+    session::{Activity, CookieEdit, Sessions, Verdict, id::SessionId},
     tasks::Worker,
 };
 use std::sync::Arc;
@@ -20,8 +20,8 @@ pub enum Question {
     Nothing,
     /// Only which session the cookie names, for an upstream that may end it: the store is not asked.
     Id,
-    /// Who it is.
-    User,
+    /// Who it is, and whether asking counts as use of the session.
+    User(Activity),
 }
 
 /// Whom a request comes from.
@@ -46,7 +46,7 @@ impl Callers {
     pub async fn identify(&self, question: Question, head: &Head, arrival: &Arrival, worker: Worker) -> Caller {
         let mut caller = Caller { verdict: Verdict::NotAsked, presented: None, edits: Vec::new() };
         for sessions in &self.sessions {
-            if question != Question::User {
+            if !matches!(question, Question::User(_)) {
                 caller.edits.extend(sessions.strip_edits(&head.headers, arrival.https));
             }
             match question {
@@ -55,8 +55,8 @@ impl Callers {
                     let id = sessions.presented_by_id(&head.headers, arrival.https, worker).await;
                     caller.presented = caller.presented.or(id);
                 }
-                Question::User => {
-                    let identified = sessions.identify(&head.headers, arrival.https, worker).await;
+                Question::User(activity) => {
+                    let identified = sessions.identify(&head.headers, arrival.https, activity, worker).await;
                     caller.edits.extend(identified.edits);
                     caller.presented = caller.presented.or(identified.presented);
                     caller.verdict = identified.verdict;

@@ -52,6 +52,8 @@ pub struct Rule {
     pub security_headers: SecurityHeaders,
     /// `enforce`
     pub enforce: bool,
+    /// `touch`: whether a request counts as use of its session.
+    pub touch: bool,
     /// `strip_prefix`: begins with `/`, does not end with one.
     pub strip_prefix: Option<String>,
     /// `add_prefix`: begins with `/`, does not end with one.
@@ -144,6 +146,7 @@ pub(super) fn read(mut section: Section<'_>, site: &mut Site<'_>) -> Option<Rule
         body_bytes: guard::read_body(&mut section, site.server),
         security_headers: security_headers::read_of_rule(&mut section),
         enforce: section.flag("enforce"),
+        touch: section.flag("touch"),
         strip_prefix: section.parsed("strip_prefix", pattern::check_prefix),
         add_prefix: section.parsed("add_prefix", pattern::check_prefix),
         timeout: section.optional_duration("timeout"),
@@ -308,6 +311,7 @@ fn check_meaning(section: &Section<'_>, rule: &Rule, forwards: bool) {
     }
     if rule.session == Requirement::Off && rule.allow.is_empty() && rule.cross_site == CrossSite::Allow {
         meaningless("enforce", "with `session = \"off\"`: nothing is refused");
+        meaningless("touch", "with `session = \"off\"`: no session is used");
     }
     if !forwards {
         meaningless("preflight", "without `dest`: nothing is forwarded");

@@ -13,13 +13,20 @@ use crate::secret::Secret;
 use std::{path::PathBuf, time::Duration};
 
 mod keys;
+mod lifetime;
 mod login;
 pub mod preset;
 mod secrets;
 
 pub(super) use keys::TABLE;
+pub use lifetime::{Lifetime, StartedAt, Touch};
 pub(super) use login::parse_target;
 use preset::{Preset, Secrets};
+
+/// `ttl` of the gateway's own sessions.
+const TTL: Duration = Duration::from_secs(60 * 60);
+/// `max_age` of the gateway's own sessions.
+const MAX_AGE: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// `[session]`: one credential.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +57,12 @@ pub struct Session {
     pub harden: bool,
     /// `same_site`
     pub same_site: Option<SameSite>,
+    /// `max_age`, `started_at`, `idle_timeout` and `touch` of sessions that apps write.
+    pub lifetime: Lifetime,
+    /// Whether the gateway may end such a session while an app may still write its record.
+    pub revocable: bool,
+    /// The store's namespace, for what is kept beside the records.
+    pub namespace: String,
     /// Where the section stands.
     pub span: Span,
 }
@@ -174,6 +187,7 @@ pub(super) fn read(
         _ => read_express(&mut section, secrets),
     };
     let managed = matches!(format, Format::Onedoor { .. });
+    let may_end = upstreams.iter().any(|upstream| upstream.session_authority) && format.is_written_here();
     let cookie = section.parsed("cookie", parse_cookie_name).or_else(|| preset.cookie.map(str::to_owned));
     if cookie.is_none() && !managed {
         section.require("cookie", "name the app's session cookie: the framework has no name of its own for it");
@@ -203,6 +217,9 @@ pub(super) fn read(
         same_site: section
             .choice("same_site")
             .map(|word| if word == "strict" { SameSite::Strict } else { SameSite::Lax }),
+        lifetime: lifetime::read(&mut section, preset),
+        revocable: may_end && !managed,
+        namespace: store.namespace.clone(),
         span: section.span.clone(),
         format,
         preset,
@@ -240,7 +257,8 @@ fn read_serializer(section: &mut Section<'_>) -> Serializer {
 }
 
 fn read_onedoor(section: &mut Section<'_>) -> Format {
-    let (ttl, max_age) = (section.duration("ttl"), section.duration("max_age"));
+    let (ttl, max_age) = (section.optional_duration("ttl"), section.optional_duration("max_age"));
+    let (ttl, max_age) = (ttl.unwrap_or(TTL), max_age.unwrap_or(MAX_AGE));
     if ttl > max_age && section.has("ttl") {
         let remedy = "no session lives longer than `max_age`: raise it, or lower `ttl`";
         section.reader.warning(section.span_of("ttl"), "`ttl` is longer than `max_age`", remedy);

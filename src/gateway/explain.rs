@@ -10,7 +10,7 @@ use crate::{
     config::rules::Requirement,
     http::{Head, host::HostFault, message, path::NormalPath, peer::Peer},
     rules::{Action, Unmatched},
-    session::Verdict,
+    session::{Keep, Verdict},
     upstream::Origin,
 };
 use http::{HeaderMap, HeaderName};
@@ -97,7 +97,11 @@ impl Snapshot {
         }
         let grant = rule.access.decide(entry, caller)?;
         for edit in grant.cookie_edits() {
-            let kept = if edit.keep.is_some() { "only the one that counts is forwarded" } else { "not forwarded" };
+            let kept = match edit.keep {
+                Keep::Nothing => "not forwarded",
+                Keep::Only(_) => "only the one that counts is forwarded",
+                Keep::AllBut(_) => "those of ended sessions are not forwarded",
+            };
             tell(story, "cookie", format_args!("{}: {kept}", edit.name));
         }
         if let Some(denial) = grant.would_refuse() {

@@ -29,7 +29,7 @@ use crate::{
     },
     identity::Identity,
     rules::{Action, Rule, Rules, Unmatched},
-    session::{Sessions, managed::Commands, store::Store},
+    session::{Activity, Sessions, managed::Commands, store::Store},
     tasks::{Worker, Workers},
     telemetry::{access_log::AccessLog, metrics::Metrics, output::Output},
     upstream::{Origin, Streaming, Target, Terms, Upstreams},
@@ -310,7 +310,9 @@ pub(super) fn question(rule: &Rule<Target>, entry: &Entry) -> Question {
     match (rule.access.requirement(), &rule.action) {
         (Requirement::Off, Action::Forward(target)) if target.has_session_authority() => Question::Id,
         (Requirement::Off, _) => Question::Nothing,
-        (Requirement::Required | Requirement::Optional, _) => Question::User,
+        (Requirement::Required | Requirement::Optional, _) => {
+            Question::User(if rule.touches { Activity::Counts } else { Activity::Ignored })
+        }
     }
 }
 

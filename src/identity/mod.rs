@@ -137,10 +137,7 @@ fn edit_cookies(headers: &mut HeaderMap, edits: &[CookieEdit]) {
     if edits.is_empty() && !cookie_header::is_split(headers) {
         return;
     }
-    cookie_header::rewrite(headers, |pair| {
-        let taken = |edit: &CookieEdit| cookie_header::is_taken_for(pair.name, edit.name.as_bytes());
-        edits.iter().all(|edit| !taken(edit) || edit.keep == Some(pair.position))
-    });
+    cookie_header::rewrite(headers, |pair| edits.iter().all(|edit| edit.keeps(pair)));
 }
 
 impl Forward {

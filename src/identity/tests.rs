@@ -129,8 +129,10 @@ fn cookies_are_cut_as_the_grant_says_and_sent_on_one_line() {
     let edit = |keep| vec![CookieEdit { name: "sid".into(), keep }];
     assert_eq!(cookies(&["a=1;sid=x;  sid=y"], Vec::new()).as_deref(), Some("a=1;sid=x;  sid=y"));
     assert_eq!(cookies(&["a=1;sid=x", "sid=y"], Vec::new()).as_deref(), Some("a=1; sid=x; sid=y"));
-    assert_eq!(cookies(&["a=1;sid=x", "sid=y"], edit(Some(2))).as_deref(), Some("a=1; sid=y"));
-    assert_eq!(cookies(&["sid=x; sid=y"], edit(None)), None);
+    assert_eq!(cookies(&["a=1;sid=x", "sid=y"], edit(crate::session::Keep::Only(2))).as_deref(), Some("a=1; sid=y"));
+    let cut = edit(crate::session::Keep::AllBut(vec![1]));
+    assert_eq!(cookies(&["a=1; sid=x; sid=y"], cut).as_deref(), Some("a=1; sid=y"));
+    assert_eq!(cookies(&["sid=x; sid=y"], edit(crate::session::Keep::Nothing)), None);
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Rule<T> {
     pub name: Arc<str>,
     /// What it demands of the caller.
     pub access: Access,
+    /// Whether a request counts as use of its session.
+    pub touches: bool,
     /// How a refusal is told.
     pub on_refusal: OnRefusal,
     /// What becomes of a request that may pass.
@@ -232,6 +234,7 @@ impl<T> Rule<T> {
             security_headers: SecurityHeaders::compile(security_headers, &rule.security_headers, protected),
             timeout: rule.timeout,
             total_timeout: rule.total_timeout,
+            touches: rule.touch,
             keeps_encoded_slash: rule.keeps_encoded_slash,
             patterns: patterns(rule),
             methods: rule.methods.clone(),

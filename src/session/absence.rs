@@ -13,8 +13,14 @@ pub enum Absence {
     BadSignature,
     /// The store holds no such record.
     NotFound,
-    /// The record is older than `max_age`.
+    /// The session is older than `max_age`.
     Expired,
+    /// The session was not used for `idle_timeout`.
+    Idle,
+    /// The record has no login time at `started_at`, which `max_age` needs.
+    NoStart,
+    /// The gateway ended the session.
+    Revoked,
     /// The record itself says that it has ended.
     Lapsed,
     /// The record names no user.
@@ -31,6 +37,9 @@ impl std::fmt::Display for Absence {
             Self::BadSignature => f.write_str("bad signature: no secret verifies the cookie"),
             Self::NotFound => f.write_str("not in the store: expired, logged out or never there"),
             Self::Expired => f.write_str("older than max_age"),
+            Self::Idle => f.write_str("not used for idle_timeout"),
+            Self::NoStart => f.write_str("no login time in the record at started_at, which max_age needs"),
+            Self::Revoked => f.write_str("revoked: the gateway ended this session"),
             Self::Lapsed => f.write_str("over: the record, or the cookie, says when it ended"),
             Self::Anonymous => f.write_str("anonymous: the record names no user"),
             Self::Unreadable(why) => write!(f, "unreadable record: {why}"),
@@ -45,6 +54,11 @@ impl From<Fault> for Absence {
 }
 
 impl Absence {
+    /// Whether the gateway itself ended the session: to the app it may look alive.
+    pub(super) fn is_our_doing(&self) -> bool {
+        matches!(self, Self::Expired | Self::Idle | Self::NoStart | Self::Revoked)
+    }
+
     /// How close it came to a session: of several causes the closest is told.
     pub(super) fn closeness(&self) -> u8 {
         match self {
@@ -54,7 +68,7 @@ impl Absence {
             Self::NotFound => 3,
             Self::Unreadable(_) => 4,
             Self::Lapsed => 5,
-            Self::Expired => 6,
+            Self::Expired | Self::Idle | Self::NoStart | Self::Revoked => 6,
             Self::Anonymous => 7,
         }
     }

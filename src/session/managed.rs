@@ -4,7 +4,7 @@ use super::{
     Sessions,
     format::{self, Own},
     id::SessionId,
-    store::{NotUpdated, Outage, Updated},
+    store::{NotUpdated, Outage, Record, Updated},
     value::{Fault, Value, json, patch},
 };
 use crate::{clock, tasks::Worker};
@@ -137,13 +137,25 @@ impl Sessions {
         // session.
         let new = if commands.login.is_some() || changes { Some(draft(own, commands, https)?) } else { None };
         if let Some(id) = presented.filter(|_| begins_anew) {
-            self.store.delete(worker, &self.format.key(id)).await.map_err(Disobedience::Outage)?;
+            self.end(id, worker).await.map_err(Disobedience::Outage)?;
         }
         match new {
             Some(draft) => Ok(vec![self.begin(own, draft, https, worker).await?]),
             None if commands.logout => Ok(vec![cleared(own, https)?]),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// Ends a session for good. Where an app may be about to write its record again, that it was revoked is known
+    /// before the record is gone.
+    async fn end(&self, id: &SessionId, worker: Worker) -> Result<(), Outage> {
+        let key = self.format.key(id);
+        if self.revocations.tombstone_key(&key).is_some() {
+            let reading = self.store.read_whole(worker, &key, [None; 2]).await?;
+            let remaining = if reading.record == Record::Absent { Some(Duration::ZERO) } else { reading.remaining };
+            self.revocations.revoke(&key, remaining, &self.store, worker).await?;
+        }
+        self.store.delete(worker, &key).await.map(drop)
     }
 
     async fn change(

@@ -1,9 +1,15 @@
 //! Sessions: from a Cookie header to who is calling, and, for managed sessions, from commands to records.
 
 mod absence;
+mod beside;
+mod cookies;
 pub mod format;
 pub mod id;
+mod lifetime;
 pub mod managed;
+mod mark;
+mod recent;
+mod revocation;
 pub mod store;
 pub mod value;
 mod verdicts;
@@ -11,16 +17,20 @@ mod verdicts;
 use crate::{
     clock,
     config::{self, path::RecordPath},
-    http::cookie_header::{self, Pair},
+    http::cookie_header,
     tasks::Worker,
     telemetry::metrics::Metrics,
 };
 pub use absence::Absence;
+use cookies::Search;
+pub use cookies::{CookieEdit, Keep};
 use format::{Format, Opened, Own, Presented};
 use http::HeaderMap;
 use id::SessionId;
-use std::sync::Arc;
-use store::{Outage, Record, Store};
+use lifetime::{Lifetime, Subject};
+use revocation::{End, Revocations};
+use std::{sync::Arc, time::Duration};
+use store::{Outage, Reading, Record, Store};
 use value::{Value, json, selection::Selection};
 use verdicts::Verdicts;
 
@@ -38,8 +48,19 @@ pub struct Sessions {
     /// What of a record is read, where the format can leave out the rest.
     selection: Selection,
     forwards_cookie: bool,
+    lifetime: Option<Lifetime>,
+    revocations: Revocations,
     store: Store,
     verdicts: Verdicts,
+}
+
+/// Whether a request counts as use of its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// It does.
+    Counts,
+    /// It does not, such as a page that polls.
+    Ignored,
 }
 
 /// A session that is valid and has a user.
@@ -87,15 +108,6 @@ pub enum Verdict {
     Unknown(Outage),
 }
 
-/// How the Cookie header must change before it is forwarded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CookieEdit {
-    /// Of cookies of this name …
-    pub name: Arc<str>,
-    /// … only the pair at this position (counted over all pairs of all Cookie lines) stays, or none.
-    pub keep: Option<usize>,
-}
-
 /// The answer of [`Sessions::identify`].
 #[derive(Debug)]
 pub struct Identified {
@@ -114,24 +126,6 @@ enum Finding {
     Absent(Absence, Option<SessionId>),
 }
 
-/// Where a cookie stands in the Cookie header, and its companion if the format has one.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    cookie: usize,
-    companion: Option<usize>,
-}
-
-/// What the cookies of a request have shown so far.
-#[derive(Default)]
-struct Search {
-    cookies: usize,
-    lookups: usize,
-    known: Option<(Place, Box<Session>)>,
-    anonymous: Option<(Place, SessionId)>,
-    absence: Option<Absence>,
-    ended: bool,
-}
-
 impl Sessions {
     /// Prepares a `[session]`; `store` holds its records.
     pub fn compile(config: &config::session::Session, store: Store, metrics: &Metrics) -> Self {
@@ -144,6 +138,8 @@ impl Sessions {
             own_members: config.preset.own_members,
             selection: Selection::whole(),
             forwards_cookie: config.forward_cookie,
+            lifetime: Lifetime::compile(config),
+            revocations: Revocations::compile(config),
             store,
         }
     }
@@ -153,6 +149,7 @@ impl Sessions {
         self.selection = Selection::default();
         self.selection.extend(&self.user);
         self.selection.extend(&self.roles);
+        self.selection.extend(self.lifetime.iter().flat_map(Lifetime::paths));
         self.selection.extend(paths);
         self
     }
@@ -164,7 +161,7 @@ impl Sessions {
 
     /// Judges the cookies of a request: the first that holds a valid session with a user counts. Of cookies that
     /// may name a record only the first eight are looked up; one that does not verify never reaches the store.
-    pub async fn identify(&self, headers: &HeaderMap, https: bool, worker: Worker) -> Identified {
+    pub async fn identify(&self, headers: &HeaderMap, https: bool, activity: Activity, worker: Worker) -> Identified {
         let mut search = Search::default();
         let mut outage = None;
         let name = self.format.cookie_name(https).as_bytes();
@@ -179,21 +176,24 @@ impl Sessions {
             }
             let (id, place) = match self.prove(pair, headers) {
                 Ok(proven) if search.lookups < LOOKUPS_MAX => proven,
-                Ok(_) => continue,
+                Ok((_, place)) => {
+                    search.passed_over(place);
+                    continue;
+                }
                 Err(absence) => {
                     search.note(absence);
                     continue;
                 }
             };
             search.lookups += 1;
-            match self.look_up(id, worker).await {
+            match self.look_up(id, activity, worker).await {
                 Ok(finding) => search.found(place, finding),
                 Err(cause) => outage = Some(cause),
             }
         }
         let edits = self.edits(&search, https);
         let presented = search.known.as_ref().map(|(_, session)| session.id.clone());
-        let presented = presented.or(search.anonymous.map(|(_, id)| id));
+        let presented = presented.or(search.anonymous);
         let verdict = match (search.known, outage) {
             (Some((_, session)), _) => Verdict::Known(session),
             (None, Some(outage)) => Verdict::Unknown(outage),
@@ -206,20 +206,15 @@ impl Sessions {
     /// The id that the request's cookies prove, if they prove one. Whether it has a record is asked only where
     /// several cookies prove one, so that a planted cookie does not stand before the session that is to end.
     pub async fn presented_by_id(&self, headers: &HeaderMap, https: bool, worker: Worker) -> Option<SessionId> {
-        let mut proven = self.pairs(headers, https).filter_map(|pair| self.prove(pair, headers).ok());
-        let (first, _) = proven.next()?;
-        if proven.all(|(id, _)| id == first) {
+        let proven = self.pairs(headers, https).filter_map(|pair| Some(self.prove(pair, headers).ok()?.0));
+        let mut proven =
+            proven.filter(|id| self.revocations.is_unused() || !self.revocations.knows(&self.format.key(id)));
+        let first = proven.next()?;
+        if proven.all(|id| id == first) {
             return Some(first);
         }
         // A store that is down is noticed when the session is to end.
-        Some(Box::pin(self.identify(headers, https, worker)).await.presented.unwrap_or(first))
-    }
-
-    /// The changes to the Cookie header on rules that do not look at sessions.
-    pub fn strip_edits(&self, headers: &HeaderMap, https: bool) -> Vec<CookieEdit> {
-        let name = self.format.cookie_name(https).as_bytes();
-        let is_there = || cookie_header::pairs(headers).any(|pair| cookie_header::is_taken_for(pair.name, name));
-        if !self.forwards_cookie && is_there() { self.keeping(None, https) } else { Vec::new() }
+        Some(Box::pin(self.identify(headers, https, Activity::Ignored, worker)).await.presented.unwrap_or(first))
     }
 
     /// Whether cookies of this name belong to these sessions, over https or over http.
@@ -249,119 +244,95 @@ impl Sessions {
         self.format.verify(Presented { value, companion, now: clock::since_epoch() }).ok()
     }
 
-    /// The id that a cookie proves, and where the cookies stand that prove it.
-    fn prove(&self, pair: Pair<'_>, headers: &HeaderMap) -> Result<(SessionId, Place), Absence> {
-        let mut presented = Presented { value: pair.value, companion: None, now: clock::since_epoch() };
-        let mut place = Place { cookie: pair.position, companion: None };
-        let Some(companion) = self.format.companion() else {
-            return self.format.verify(presented).map(|id| (id, place));
-        };
-        let named = |pair: &Pair<'_>| pair.name == companion.as_bytes();
-        let mut absence = Absence::BadSignature;
-        for companion in cookie_header::pairs(headers).filter(named).take(LOOKUPS_MAX) {
-            (presented.companion, place.companion) = (Some(companion.value), Some(companion.position));
-            match self.format.verify(presented) {
-                Ok(id) => return Ok((id, place)),
-                Err(cause) => absence = cause,
-            }
-        }
-        Err(absence)
-    }
-
-    fn pairs<'a>(&'a self, headers: &'a HeaderMap, https: bool) -> impl Iterator<Item = Pair<'a>> {
-        let name = self.format.cookie_name(https).as_bytes();
-        cookie_header::pairs(headers).filter(move |pair| pair.name == name)
-    }
-
-    async fn look_up(&self, id: SessionId, worker: Worker) -> Result<Finding, Outage> {
+    async fn look_up(&self, id: SessionId, activity: Activity, worker: Worker) -> Result<Finding, Outage> {
         let key = self.format.key(&id);
-        let (record, remaining) = match self.format {
-            Format::Own(Own::Onedoor(_)) => {
-                let reading = self.store.read_whole(worker, &key, [None; 2]).await?;
-                (reading.record, reading.remaining)
+        if self.revocations.knows(&key) {
+            return Ok(Finding::Absent(Absence::Revoked, None));
+        }
+        let Reading { record, remaining, beside: [mark, tombstone] } = self.read(&key, worker).await?;
+        let now = clock::since_epoch();
+        if let Some(lifetime) = self.lifetime.as_ref().filter(|lifetime| lifetime.needs_more()) {
+            lifetime.learn(&key, remaining, &mark, now);
+        }
+        if tombstone != Record::Absent {
+            self.revocations.note(&key, Some(End::Revoked));
+            return Ok(Finding::Absent(Absence::Revoked, None));
+        }
+        let (finding, ends) = self.judge(id, record, now, worker);
+        if let (Format::Own(Own::Onedoor(onedoor)), Some(ends), Activity::Counts) = (&self.format, ends, activity)
+            && let Some(ttl) = onedoor.renewal(ends, remaining, now)
+        {
+            // The session is valid whether or not the store takes the renewal; the next request tries again.
+            let _ = self.store.renew(worker, &key, ttl).await;
+        }
+        self.settle(finding, &key, activity, now, worker).await
+    }
+
+    /// The record, and whatever is kept beside it. Where nothing can be, nothing more is asked for.
+    async fn read(&self, key: &str, worker: Worker) -> Result<Reading, Outage> {
+        let mark = self.lifetime.as_ref().and_then(|lifetime| lifetime.mark_key(key));
+        let tombstone = self.revocations.tombstone_key(key);
+        let is_own = matches!(self.format, Format::Own(Own::Onedoor(_)));
+        if is_own || tombstone.is_some() || self.lifetime.as_ref().is_some_and(Lifetime::needs_more) {
+            return self.store.read_whole(worker, key, [mark.as_deref(), tombstone.as_deref()]).await;
+        }
+        let record = self.store.read(worker, key).await?;
+        Ok(Reading { record, remaining: None, beside: [Record::Absent, Record::Absent] })
+    }
+
+    /// Holds a session against its limits.
+    async fn settle(
+        &self,
+        finding: Finding,
+        key: &str,
+        activity: Activity,
+        now: Duration,
+        worker: Worker,
+    ) -> Result<Finding, Outage> {
+        let Some(lifetime) = &self.lifetime else { return Ok(finding) };
+        match &finding {
+            Finding::Valid(session) => {
+                let subject = Subject { key, user: &session.user, data: &session.record, activity, now };
+                if let Err(absence) = Box::pin(lifetime.judge(subject, &self.store, worker)).await? {
+                    self.revocations.note(key, Some(End::Over));
+                    return Ok(Finding::Absent(absence, None));
+                }
+                self.revocations.note(key, None);
             }
-            Format::Own(Own::Express(_)) | Format::Foreign(_) => (self.store.read(worker, &key).await?, None),
-        };
+            Finding::Absent(Absence::NotFound | Absence::Anonymous, _) => {
+                Box::pin(lifetime.forget(key, &self.store, worker)).await;
+            }
+            Finding::Absent(..) => {}
+        }
+        Ok(finding)
+    }
+
+    /// What a record means, and when it ends by its own account.
+    fn judge(&self, id: SessionId, record: Record, now: Duration, worker: Worker) -> (Finding, Option<Duration>) {
+        let absent = |absence, id| (Finding::Absent(absence, id), None);
         let bytes = match record {
             Record::Present(bytes) => bytes,
-            Record::Absent => return Ok(Finding::Absent(Absence::NotFound, None)),
+            Record::Absent => return absent(Absence::NotFound, None),
             Record::Unreadable(why) => {
                 self.verdicts.unreadable(worker);
-                return Ok(Finding::Absent(Absence::Unreadable(why), None));
+                return absent(Absence::Unreadable(why), None);
             }
         };
-        let now = clock::since_epoch();
         let Opened { data, ends } = match self.format.open(&bytes, &self.selection, now) {
             Ok(opened) => opened,
             Err(absence) => {
                 if matches!(absence, Absence::Unreadable(_)) {
                     self.verdicts.unreadable(worker);
                 }
-                return Ok(Finding::Absent(absence, None));
+                return absent(absence, None);
             }
         };
-        if let (Format::Own(Own::Onedoor(onedoor)), Some(ends)) = (&self.format, ends)
-            && let Some(ttl) = onedoor.renewal(ends, remaining, now)
-        {
-            // The session is valid whether or not the store takes the renewal; the next request tries again.
-            let _ = self.store.renew(worker, &key, ttl).await;
-        }
         let Some(user) = self.user.iter().find_map(|path| data.at(path).and_then(user_id)) else {
-            return Ok(Finding::Absent(Absence::Anonymous, Some(id)));
+            return (Finding::Absent(Absence::Anonymous, Some(id)), ends);
         };
         let roles = self.roles.as_ref().and_then(|path| data.at(path)).map(roles).unwrap_or_default();
-        Ok(Finding::Valid(Box::new(Session {
-            name: self.name.clone(),
-            id,
-            user,
-            roles,
-            record: data,
-            own_members: self.own_members,
-        })))
-    }
-
-    /// Gateway and app must never see different users, and what the gateway itself ended must not look alive to the
-    /// app.
-    fn edits(&self, search: &Search, https: bool) -> Vec<CookieEdit> {
-        if search.cookies == 0 {
-            return Vec::new();
-        }
-        if !self.forwards_cookie {
-            return self.keeping(None, https);
-        }
-        match &search.known {
-            Some((place, _)) if search.cookies > 1 || place.companion.is_some() => self.keeping(Some(*place), https),
-            None if search.ended => self.keeping(search.anonymous.as_ref().map(|(place, _)| *place), https),
-            _ => Vec::new(),
-        }
-    }
-
-    fn keeping(&self, keep: Option<Place>, https: bool) -> Vec<CookieEdit> {
-        let cookie = self.format.cookie_name(https).clone();
-        let mut edits = vec![CookieEdit { name: cookie, keep: keep.map(|place| place.cookie) }];
-        let companion = self.format.companion().cloned();
-        edits.extend(companion.map(|name| CookieEdit { name, keep: keep.and_then(|place| place.companion) }));
-        edits
-    }
-}
-
-impl Search {
-    fn found(&mut self, place: Place, finding: Finding) {
-        match finding {
-            Finding::Valid(session) => self.known = Some((place, session)),
-            Finding::Absent(absence, id) => {
-                self.ended |= absence == Absence::Expired;
-                self.anonymous = self.anonymous.take().or(id.map(|id| (place, id)));
-                self.note(absence);
-            }
-        }
-    }
-
-    /// Of several causes the one that came closest to a session is told.
-    fn note(&mut self, absence: Absence) {
-        if self.absence.as_ref().is_none_or(|known| known.closeness() < absence.closeness()) {
-            self.absence = Some(absence);
-        }
+        let session = Session { name: self.name.clone(), id, user, roles, record: data, own_members: self.own_members };
+        (Finding::Valid(Box::new(session)), ends)
     }
 }
 

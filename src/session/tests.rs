@@ -32,6 +32,9 @@ pub(crate) fn config(format: FormatConfig) -> config::session::Session {
         set_by: SetBy::Verified,
         harden: true,
         same_site: None,
+        lifetime: config::session::Lifetime::default(),
+        revocable: false,
+        namespace: "onedoor:".to_owned(),
         span: 0..0,
     }
 }
@@ -116,7 +119,7 @@ async fn the_user_is_the_first_path_with_text_or_a_whole_number() {
     ];
     for (number, (record, expected)) in rows.into_iter().enumerate() {
         let cookie = sessions.plant(&format!("id{number}"), record).await;
-        let identified = sessions.identify(&cookies(&[&cookie]), false, W).await;
+        let identified = sessions.identify(&cookies(&[&cookie]), false, Activity::Counts, W).await;
         assert_eq!(user(&identified), expected, "{record}");
         assert_eq!(identified.presented, Some(SessionId::new(format!("id{number}"))));
         assert_eq!(identified.edits, []);
@@ -140,7 +143,8 @@ async fn roles_are_text_or_a_list_of_text_and_nothing_else() {
     for (number, (roles, expected)) in rows.into_iter().enumerate() {
         let record = format!(r#"{{"user":{{"id":1}},"roles":{roles}}}"#);
         let cookie = sessions.plant(&format!("id{number}"), &record).await;
-        let Verdict::Known(session) = sessions.identify(&cookies(&[&cookie]), false, W).await.verdict else {
+        let Verdict::Known(session) = sessions.identify(&cookies(&[&cookie]), false, Activity::Counts, W).await.verdict
+        else {
             panic!("{roles}");
         };
         assert_eq!(session.roles, expected, "{roles}");
@@ -150,7 +154,7 @@ async fn roles_are_text_or_a_list_of_text_and_nothing_else() {
 #[tokio::test]
 async fn what_is_no_session_says_why() {
     let sessions = sessions(express(&[SECRET]));
-    let judge = async |lines: &[&str]| absence(sessions.identify(&cookies(lines), false, W).await);
+    let judge = async |lines: &[&str]| absence(sessions.identify(&cookies(lines), false, Activity::Counts, W).await);
     assert_eq!(judge(&[]).await, Absence::NoCookie);
     assert_eq!(judge(&["Connect.sid=x; other=y"]).await, Absence::NoCookie);
     assert_eq!(judge(&["connect.sid=x"]).await, Absence::Malformed);
@@ -177,11 +181,11 @@ async fn of_several_cookies_the_first_with_a_user_counts_and_is_the_only_one_for
     let max = sessions.plant("max", r#"{"user":{"id":"max"}}"#).await;
     let first = format!("a=b; connect.sid=forged; novalue; {anonymous}");
     let second = format!("{zoe}; {max}");
-    let identified = sessions.identify(&cookies(&[&first, &second]), false, W).await;
+    let identified = sessions.identify(&cookies(&[&first, &second]), false, Activity::Counts, W).await;
     assert_eq!(user(&identified), Some("zoe"));
     assert_eq!(identified.presented, Some(SessionId::new("zoe")));
-    assert_eq!(identified.edits, [CookieEdit { name: "connect.sid".into(), keep: Some(4) }]);
-    let identified = sessions.identify(&cookies(&[&first]), false, W).await;
+    assert_eq!(identified.edits, [CookieEdit { name: "connect.sid".into(), keep: Keep::Only(4) }]);
+    let identified = sessions.identify(&cookies(&[&first]), false, Activity::Counts, W).await;
     assert_eq!((user(&identified), identified.edits.len()), (None, 0));
     assert_eq!(identified.presented, Some(SessionId::new("anonymous")));
 }
@@ -197,17 +201,20 @@ async fn a_cookie_that_does_not_verify_never_reaches_the_store_and_of_those_that
         let line = stats.lines().find(|line| line.starts_with("cmdstat_getrange")).unwrap_or("calls=0,").to_owned();
         line.split(['=', ',']).nth(1).unwrap().parse::<u32>().unwrap()
     };
-    let identified = sessions.identify(&cookies(&[&forged]), false, W).await;
+    let identified = sessions.identify(&cookies(&[&forged]), false, Activity::Counts, W).await;
     assert_eq!((absence(identified), asked(&server)), (Absence::BadSignature, 0));
     let signed: Vec<_> =
         (0..20).map(|n| format!("connect.sid={}", sessions.sign(&SessionId::new(format!("{n}"))))).collect();
     let many = signed.join("; ");
-    let identified = sessions.identify(&cookies(&[&many, &zoe]), false, W).await;
+    let identified = sessions.identify(&cookies(&[&many, &zoe]), false, Activity::Counts, W).await;
     assert_eq!((absence(identified), asked(&server)), (Absence::NotFound, 8));
-    assert_eq!(user(&sessions.identify(&cookies(&[&forged, &zoe]), false, W).await), Some("zoe"));
+    assert_eq!(user(&sessions.identify(&cookies(&[&forged, &zoe]), false, Activity::Counts, W).await), Some("zoe"));
     server.kill();
-    assert!(matches!(sessions.identify(&cookies(&[&forged]), false, W).await.verdict, Verdict::Absent(_)));
-    let identified = sessions.identify(&cookies(&[&zoe]), false, W).await;
+    assert!(matches!(
+        sessions.identify(&cookies(&[&forged]), false, Activity::Counts, W).await.verdict,
+        Verdict::Absent(_)
+    ));
+    let identified = sessions.identify(&cookies(&[&zoe]), false, Activity::Counts, W).await;
     assert!(matches!(identified.verdict, Verdict::Unknown(_)) && identified.edits.is_empty());
 }
 
@@ -217,11 +224,11 @@ async fn a_cookie_that_stays_at_the_gateway_is_cut_on_every_rule() {
     config.forward_cookie = false;
     let sessions = Sessions::compile(&config, store(None), &Metrics::new(1));
     let zoe = sessions.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
-    let cut = [CookieEdit { name: "connect.sid".into(), keep: None }];
-    assert_eq!(sessions.identify(&cookies(&[&zoe]), false, W).await.edits, cut);
+    let cut = [CookieEdit { name: "connect.sid".into(), keep: Keep::Nothing }];
+    assert_eq!(sessions.identify(&cookies(&[&zoe]), false, Activity::Counts, W).await.edits, cut);
     assert_eq!(sessions.strip_edits(&cookies(&["connect.sid=x"]), false), cut);
     assert_eq!(sessions.strip_edits(&cookies(&["a=b"]), false), []);
-    assert_eq!(sessions.identify(&cookies(&["a=b"]), false, W).await.edits, []);
+    assert_eq!(sessions.identify(&cookies(&["a=b"]), false, Activity::Counts, W).await.edits, []);
 }
 
 #[tokio::test]
@@ -232,18 +239,18 @@ async fn the_gateways_own_sessions_have_a_name_per_scheme_and_are_renewed_and_en
     let record = |created: u128| format!(r#"{{"created":{created},"data":{{"user":{{"id":"zoe"}}}}}}"#);
     let id = "Z".repeat(43);
     let cookie = sessions.plant(&id, &record(now)).await;
-    let identified = sessions.identify(&cookies(&[&cookie]), false, W).await;
+    let identified = sessions.identify(&cookies(&[&cookie]), false, Activity::Counts, W).await;
     assert_eq!(user(&identified), Some("zoe"));
     // It was planted with a minute to live.
     let key = sessions.format.key(&SessionId::new(id.as_str()));
     assert!(server.cli(&["ttl", &key]).parse::<u32>().unwrap() > 3500);
-    assert_eq!(absence(sessions.identify(&cookies(&[&cookie]), true, W).await), Absence::NoCookie);
+    assert_eq!(absence(sessions.identify(&cookies(&[&cookie]), true, Activity::Counts, W).await), Absence::NoCookie);
     let secure = format!("__Host-{cookie}");
-    assert_eq!(user(&sessions.identify(&cookies(&[&secure]), true, W).await), Some("zoe"));
+    assert_eq!(user(&sessions.identify(&cookies(&[&secure]), true, Activity::Counts, W).await), Some("zoe"));
     let old = sessions.plant(&"Y".repeat(43), &record(now - 12 * 3_600_000)).await;
-    let identified = sessions.identify(&cookies(&[&old]), false, W).await;
+    let identified = sessions.identify(&cookies(&[&old]), false, Activity::Counts, W).await;
     assert_eq!(identified.presented, None);
-    assert_eq!(identified.edits, [CookieEdit { name: "onedoor".into(), keep: None }]);
+    assert_eq!(identified.edits, [CookieEdit { name: "onedoor".into(), keep: Keep::AllBut(vec![0]) }]);
     assert_eq!(absence(identified), Absence::Expired);
     assert!(sessions.owns_cookie(b"onedoor") && sessions.owns_cookie(b"__Host-onedoor") && !sessions.owns_cookie(b"x"));
 }
@@ -255,6 +262,53 @@ async fn a_name_that_an_app_trims_to_the_sessions_does_not_get_past_a_valid_cook
     sessions.store.create(W, "sess:a", r#"{"user":{"id":"a"}}"#.into(), Duration::from_secs(60)).await.unwrap();
     let line = [b"\xa0connect.sid=", signed("b").as_bytes(), b"; connect.sid=", signed("a").as_bytes()].concat();
     let headers = HeaderMap::from_iter([(http::header::COOKIE, http::HeaderValue::from_bytes(&line).unwrap())]);
-    let identified = sessions.identify(&headers, false, W).await;
-    assert_eq!(identified.edits.first().and_then(|edit| edit.keep), Some(1));
+    let identified = sessions.identify(&headers, false, Activity::Counts, W).await;
+    assert_eq!(identified.edits.first().map(|edit| edit.keep.clone()), Some(Keep::Only(1)));
+}
+
+#[tokio::test]
+async fn where_nothing_is_limited_and_nothing_can_be_revoked_a_look_up_is_one_command() {
+    let server = Server::start(&[]);
+    let sessions = Sessions::compile(&config(express(&[SECRET])), store(Some(&server)), &Metrics::new(1));
+    let zoe = sessions.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
+    server.cli(&["config", "resetstat"]);
+    assert_eq!(user(&sessions.identify(&cookies(&[&zoe]), false, Activity::Counts, W).await), Some("zoe"));
+    let stats = server.cli(&["info", "commandstats"]);
+    let asked = |name: &str| stats.lines().any(|line| line.starts_with(&format!("cmdstat_{name}:")));
+    assert!(asked("getrange") && !["pttl", "get", "set", "exists", "pexpire"].into_iter().any(asked), "{stats}");
+}
+
+#[tokio::test]
+async fn a_revoked_session_is_refused_by_every_gateway_though_its_record_is_there() {
+    let store = store(None);
+    let mut config = config(express(&[SECRET]));
+    config.revocable = true;
+    let gateway = || Sessions::compile(&config, store.clone(), &Metrics::new(1));
+    let (one, two) = (gateway(), gateway());
+    let zoe = one.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
+    let max = one.plant("max", r#"{"user":{"id":"max"}}"#).await;
+    assert_eq!(user(&two.identify(&cookies(&[&zoe]), false, Activity::Counts, W).await), Some("zoe"));
+    assert_eq!(two.strip_edits(&cookies(&[&zoe]), false), [], "not known to be over");
+    one.revocations.revoke("sess:zoe", Some(Duration::from_secs(9)), &store, W).await.unwrap();
+    let edit = [CookieEdit { name: "connect.sid".into(), keep: Keep::AllBut(vec![1]) }];
+    for gateway in [&one, &two] {
+        let identified = gateway.identify(&cookies(&["a=b", &zoe]), false, Activity::Counts, W).await;
+        assert_eq!((identified.presented.clone(), &identified.edits[..]), (None, &edit[..]));
+        assert_eq!(absence(identified), Absence::Revoked);
+        assert_eq!(gateway.strip_edits(&cookies(&["a=b", &zoe]), false), edit);
+        assert_eq!(gateway.presented_by_id(&cookies(&[&zoe]), false, W).await, None);
+        let both = gateway.identify(&cookies(&[&zoe, &max]), false, Activity::Counts, W).await;
+        assert_eq!((user(&both), both.edits.len()), (Some("max"), 1));
+    }
+    let life = store.read_whole(W, "onedoor:revoked:{sess:zoe}", [None; 2]).await.unwrap().remaining;
+    assert!(life > Some(Duration::from_secs(3600)), "longer than a record that is written again: {life:?}");
+}
+
+#[tokio::test]
+async fn cookies_that_nobody_looked_up_do_not_pass_as_anonymous() {
+    let sessions = sessions(express(&[SECRET]));
+    let signed: Vec<_> =
+        (0..10).map(|n| format!("connect.sid={}", sessions.sign(&SessionId::new(format!("{n}"))))).collect();
+    let identified = sessions.identify(&cookies(&[&signed.join("; ")]), false, Activity::Counts, W).await;
+    assert_eq!(identified.edits, [CookieEdit { name: "connect.sid".into(), keep: Keep::AllBut(vec![8, 9]) }]);
 }

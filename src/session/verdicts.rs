@@ -8,8 +8,19 @@ use crate::{
 };
 
 /// Every verdict's word; its place is what [`place`] answers.
-const WORDS: [&str; 9] =
-    ["valid", "unknown", "no_cookie", "malformed", "bad_signature", "not_found", "expired", "anonymous", "unreadable"];
+const WORDS: [&str; 11] = [
+    "valid",
+    "unknown",
+    "no_cookie",
+    "malformed",
+    "bad_signature",
+    "not_found",
+    "expired",
+    "anonymous",
+    "unreadable",
+    "idle",
+    "revoked",
+];
 
 /// The cells of one `[session]`.
 #[derive(Debug)]
@@ -49,9 +60,11 @@ fn place(verdict: &Verdict) -> Option<usize> {
             Absence::Malformed => 3,
             Absence::BadSignature => 4,
             Absence::NotFound => 5,
-            Absence::Expired | Absence::Lapsed => 6,
+            Absence::Expired | Absence::NoStart | Absence::Lapsed => 6,
             Absence::Anonymous => 7,
             Absence::Unreadable(_) => 8,
+            Absence::Idle => 9,
+            Absence::Revoked => 10,
         },
     })
 }

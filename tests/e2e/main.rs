@@ -16,6 +16,7 @@ mod guards;
 mod health;
 mod http2;
 mod identity;
+mod lifetime;
 mod log;
 mod managed;
 mod messages;

@@ -77,6 +77,11 @@ pub(in crate::config) static TABLE: Table = Table {
             shape: Shape::FlagOrHeaders,
             meaning: "`false`, or a table of those of this rule.",
         },
+        Key {
+            name: "touch",
+            shape: Shape::Flag(true),
+            meaning: "`false`: a request does not count as use of its session, such as a page that polls.",
+        },
         Key { name: "redirect", shape: Shape::Text(None), meaning: "Instead of `dest`: 308 to this URL or path." },
         Key { name: "respond", shape: Shape::Table(&RESPOND), meaning: "Instead of `dest`: this answer." },
     ],

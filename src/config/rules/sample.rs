@@ -18,6 +18,7 @@ pub(crate) fn rule(session: Requirement) -> Rule {
         body_bytes: None,
         security_headers: SecurityHeaders::Inherited,
         enforce: true,
+        touch: true,
         strip_prefix: None,
         add_prefix: None,
         timeout: None,

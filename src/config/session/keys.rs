@@ -95,13 +95,29 @@ pub(in crate::config) static TABLE: Table = Table {
         },
         Key {
             name: "ttl",
-            shape: Shape::Duration { default: Some("1h"), zero: false },
-            meaning: "onedoor: unused this long is expired.",
+            shape: Shape::Duration { default: None, zero: false },
+            meaning: "onedoor: unused this long is expired, by default `1h`. Else for how long `touch` renews a record that does not say so.",
         },
         Key {
             name: "max_age",
-            shape: Shape::Duration { default: Some("12h"), zero: false },
-            meaning: "onedoor: this long after login is expired.",
+            shape: Shape::Duration { default: None, zero: false },
+            meaning: "This long after login is expired, whatever the app says. Needs `started_at`. For onedoor `12h` by default.",
+        },
+        Key {
+            name: "started_at",
+            shape: Shape::Text(None),
+            meaning: "Where the login time is in the record (seconds or milliseconds since the epoch, or RFC 3339), \
+                      or `first_seen`: when the gateway first saw this user under this id.",
+        },
+        Key {
+            name: "idle_timeout",
+            shape: Shape::Duration { default: None, zero: false },
+            meaning: "Unused this long is expired, even where the app would keep it. For onedoor that is `ttl`.",
+        },
+        Key {
+            name: "touch",
+            shape: Shape::Choice { default: Some("never"), of: &["never", "auto"] },
+            meaning: "`auto`: renew records as the app itself would by reading them, for apps that see too few requests.",
         },
     ],
 };

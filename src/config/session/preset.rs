@@ -172,7 +172,7 @@ pub(super) static PRESETS: &[Preset] = &[
         ids_are_new: true,
         ..UNKNOWN
     },
-    Preset { format: "onedoor", user: &["user.id"], options: &["ttl", "max_age"], ids_are_new: true, ..UNKNOWN },
+    Preset { format: "onedoor", user: &["user.id"], ids_are_new: true, ..UNKNOWN },
 ];
 
 /// The words of `format`.

@@ -5,7 +5,7 @@ use crate::{
     config::session::{Format as FormatConfig, SameSite},
     redis::server::Server,
     session::{
-        Absence, Verdict,
+        Absence, Activity, Verdict,
         store::Store,
         tests::{SECRET, W, config, cookies, express, onedoor, store},
     },
@@ -42,7 +42,7 @@ impl Browser {
 
     /// One request whose response carries `lines`; keeps the cookies it sets and returns their lines.
     async fn obey(&mut self, lines: &[(&str, &str)]) -> Result<Vec<String>, Disobedience> {
-        let presented = self.sessions.identify(&self.jar, self.https, W).await.presented;
+        let presented = self.sessions.identify(&self.jar, self.https, Activity::Counts, W).await.presented;
         let set = self.sessions.obey(&commands(lines), presented.as_ref(), self.https, W).await?;
         let set: Vec<_> = set.iter().map(|line| line.to_str().unwrap().to_owned()).collect();
         if let Some(line) = set.last() {
@@ -52,7 +52,7 @@ impl Browser {
     }
 
     async fn record(&self) -> Result<String, Absence> {
-        match self.sessions.identify(&self.jar, self.https, W).await.verdict {
+        match self.sessions.identify(&self.jar, self.https, Activity::Counts, W).await.verdict {
             Verdict::Known(session) => Ok(json::write(&session.record)),
             Verdict::Absent(absence) => Err(absence),
             verdict => panic!("{verdict:?}"),
@@ -189,7 +189,7 @@ async fn all_commands_at_once_are_obeyed_in_their_order() {
 async fn an_update_of_a_session_that_ended_meanwhile_starts_a_new_one_without_a_user() {
     on_each(async |mut browser| {
         browser.obey(&[("session-login", r#"{"user":{"id":"zoe"}}"#)]).await.unwrap();
-        let presented = browser.sessions.identify(&browser.jar, false, W).await.presented.unwrap();
+        let presented = browser.sessions.identify(&browser.jar, false, Activity::Counts, W).await.presented.unwrap();
         browser.obey(&[("session-logout", "this")]).await.unwrap();
         let late = commands(&[("session-update", r#"{"cart":1}"#)]);
         let set = browser.sessions.obey(&late, Some(&presented), false, W).await.unwrap();
@@ -234,7 +234,7 @@ async fn a_command_that_faults_on_the_record_changes_nothing() {
 async fn parallel_increments_lose_nothing() {
     on_each(async |mut browser| {
         browser.obey(&[("session-login", r#"{"user":{"id":"zoe"},"big":9007199254740993}"#)]).await.unwrap();
-        let presented = browser.sessions.identify(&browser.jar, false, W).await.presented.unwrap();
+        let presented = browser.sessions.identify(&browser.jar, false, Activity::Counts, W).await.presented.unwrap();
         let sessions = std::sync::Arc::new(browser.sessions);
         let mut increments = tokio::task::JoinSet::new();
         for _ in 0..50 {
@@ -245,7 +245,9 @@ async fn parallel_increments_lose_nothing() {
             });
         }
         increments.join_all().await;
-        let Verdict::Known(session) = sessions.identify(&browser.jar, false, W).await.verdict else { panic!("known") };
+        let Verdict::Known(session) = sessions.identify(&browser.jar, false, Activity::Counts, W).await.verdict else {
+            panic!("known")
+        };
         assert_eq!(session.record.member("big"), Some(&Value::Integer("9007199254741043".into())));
         assert!(json::write(&session.record).contains(r#""in":{"side":100}"#));
     })
@@ -296,7 +298,7 @@ async fn a_store_that_is_down_is_an_outage() {
     let mut server = Server::start(&[]);
     let mut browser = Browser::new(onedoor(), store(Some(&server)));
     browser.obey(&[("session-login", r#"{"user":{"id":1}}"#)]).await.unwrap();
-    let presented = browser.sessions.identify(&browser.jar, false, W).await.presented;
+    let presented = browser.sessions.identify(&browser.jar, false, Activity::Counts, W).await.presented;
     server.kill();
     let down = clock::now();
     let logout = commands(&[("session-logout", "this")]);

@@ -1,0 +1,167 @@
+//! Which of a request's cookies counts, and which of them go on to the upstream.
+
+use super::{Absence, Finding, LOOKUPS_MAX, Session, Sessions, format::Presented, id::SessionId};
+use crate::{
+    clock,
+    http::cookie_header::{self, Pair},
+};
+use http::HeaderMap;
+use std::sync::Arc;
+
+/// How the Cookie header must change before it is forwarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieEdit {
+    /// Of cookies of this name …
+    pub name: Arc<str>,
+    /// … these stay.
+    pub keep: Keep,
+}
+
+/// Which cookies of one name stay. Positions are counted over all pairs of all Cookie lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keep {
+    /// None.
+    Nothing,
+    /// The one at this position.
+    Only(usize),
+    /// All but those at these positions; other spellings of the name go with them.
+    AllBut(Vec<usize>),
+}
+
+/// Where a cookie stands in the Cookie header, and its companion if the format has one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    cookie: usize,
+    companion: Option<usize>,
+}
+
+/// What the cookies of a request have shown so far.
+#[derive(Default)]
+pub(super) struct Search {
+    pub(super) cookies: usize,
+    pub(super) lookups: usize,
+    pub(super) known: Option<(Place, Box<Session>)>,
+    pub(super) anonymous: Option<SessionId>,
+    pub(super) absence: Option<Absence>,
+    /// The cookies that must not go on where none counts: those of sessions that the gateway ended, and those that
+    /// nobody looked up.
+    ended: Vec<Place>,
+}
+
+impl CookieEdit {
+    /// Whether a cookie goes on as far as this edit is concerned.
+    pub fn keeps(&self, pair: &Pair<'_>) -> bool {
+        if !cookie_header::is_taken_for(pair.name, self.name.as_bytes()) {
+            return true;
+        }
+        match &self.keep {
+            Keep::Nothing => false,
+            Keep::Only(position) => *position == pair.position,
+            Keep::AllBut(cut) => pair.name == self.name.as_bytes() && !cut.contains(&pair.position),
+        }
+    }
+}
+
+impl Search {
+    pub(super) fn found(&mut self, place: Place, finding: Finding) {
+        match finding {
+            Finding::Valid(session) => self.known = Some((place, session)),
+            Finding::Absent(absence, id) => {
+                if absence.is_our_doing() {
+                    self.ended.push(place);
+                }
+                self.anonymous = self.anonymous.take().or(id);
+                self.note(absence);
+            }
+        }
+    }
+
+    /// A cookie that proves an id which is not looked up any more.
+    pub(super) fn passed_over(&mut self, place: Place) {
+        self.ended.push(place);
+    }
+
+    /// Of several causes the one that came closest to a session is told.
+    pub(super) fn note(&mut self, absence: Absence) {
+        if self.absence.as_ref().is_none_or(|known| known.closeness() < absence.closeness()) {
+            self.absence = Some(absence);
+        }
+    }
+}
+
+impl Sessions {
+    /// The changes to the Cookie header on rules that do not look at sessions. The store is not asked.
+    pub fn strip_edits(&self, headers: &HeaderMap, https: bool) -> Vec<CookieEdit> {
+        if !self.forwards_cookie {
+            let name = self.format.cookie_name(https).as_bytes();
+            let is_there = cookie_header::pairs(headers).any(|pair| cookie_header::is_taken_for(pair.name, name));
+            return if is_there { self.keeping(None, https) } else { Vec::new() };
+        }
+        if self.revocations.is_unused() {
+            return Vec::new();
+        }
+        let proven = self.pairs(headers, https).filter_map(|pair| self.prove(pair, headers).ok());
+        let ended = proven.filter(|(id, _)| self.revocations.knows_any(&self.format.key(id)));
+        self.cutting(ended.map(|(_, place)| place).collect(), https)
+    }
+
+    /// The id that a cookie proves, and where the cookies stand that prove it.
+    pub(super) fn prove(&self, pair: Pair<'_>, headers: &HeaderMap) -> Result<(SessionId, Place), Absence> {
+        let mut presented = Presented { value: pair.value, companion: None, now: clock::since_epoch() };
+        let mut place = Place { cookie: pair.position, companion: None };
+        let Some(companion) = self.format.companion() else {
+            return self.format.verify(presented).map(|id| (id, place));
+        };
+        let named = |pair: &Pair<'_>| pair.name == companion.as_bytes();
+        let mut absence = Absence::BadSignature;
+        for companion in cookie_header::pairs(headers).filter(named).take(LOOKUPS_MAX) {
+            (presented.companion, place.companion) = (Some(companion.value), Some(companion.position));
+            match self.format.verify(presented) {
+                Ok(id) => return Ok((id, place)),
+                Err(cause) => absence = cause,
+            }
+        }
+        Err(absence)
+    }
+
+    pub(super) fn pairs<'a>(&'a self, headers: &'a HeaderMap, https: bool) -> impl Iterator<Item = Pair<'a>> {
+        let name = self.format.cookie_name(https).as_bytes();
+        cookie_header::pairs(headers).filter(move |pair| pair.name == name)
+    }
+
+    /// Gateway and app must never see different users, and what the gateway itself ended must not look alive to the
+    /// app.
+    pub(super) fn edits(&self, search: &Search, https: bool) -> Vec<CookieEdit> {
+        if search.cookies == 0 {
+            return Vec::new();
+        }
+        if !self.forwards_cookie {
+            return self.keeping(None, https);
+        }
+        match &search.known {
+            Some((place, _)) if search.cookies > 1 || place.companion.is_some() => self.keeping(Some(*place), https),
+            Some(_) => Vec::new(),
+            None => self.cutting(search.ended.clone(), https),
+        }
+    }
+
+    pub(super) fn keeping(&self, keep: Option<Place>, https: bool) -> Vec<CookieEdit> {
+        let only = |position: Option<usize>| position.map_or(Keep::Nothing, Keep::Only);
+        self.both(https, only(keep.map(|place| place.cookie)), only(keep.and_then(|place| place.companion)))
+    }
+
+    fn cutting(&self, places: Vec<Place>, https: bool) -> Vec<CookieEdit> {
+        if places.is_empty() {
+            return Vec::new();
+        }
+        let cookies = places.iter().map(|place| place.cookie).collect();
+        let companions = places.iter().filter_map(|place| place.companion).collect();
+        self.both(https, Keep::AllBut(cookies), Keep::AllBut(companions))
+    }
+
+    fn both(&self, https: bool, cookie: Keep, companion: Keep) -> Vec<CookieEdit> {
+        let mut edits = vec![CookieEdit { name: self.format.cookie_name(https).clone(), keep: cookie }];
+        edits.extend(self.format.companion().map(|name| CookieEdit { name: name.clone(), keep: companion }));
+        edits
+    }
+}

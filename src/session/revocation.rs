@@ -1,0 +1,86 @@
+//! Sessions that the gateway has ended: refused for the rest of their records' lives, whoever writes those again.
+
+use super::{
+    beside,
+    recent::Recent,
+    store::{Outage, Store},
+};
+use crate::{config::session, tasks::Worker};
+use bytes::Bytes;
+use std::time::Duration;
+
+/// A record that was written again lives at least about so long; it is what most apps give a session.
+const LIFE_MIN: Duration = Duration::from_secs(24 * 60 * 60);
+/// For a record that does not expire: no browser keeps a cookie longer.
+const LIFE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+/// How long a session is known here to be past its limits, without asking again.
+const OVER: Duration = Duration::from_secs(10 * 60);
+
+/// The ends of one `[session]`'s records.
+#[derive(Debug)]
+pub(super) struct Revocations {
+    namespace: String,
+    in_store: bool,
+    known: Recent<End>,
+}
+
+/// How the gateway ended a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Someone wanted it.
+    Revoked,
+    /// It is past its limits. Whether it still is, its record tells.
+    Over,
+}
+
+impl Revocations {
+    pub(super) fn compile(config: &session::Session) -> Self {
+        Self { namespace: config.namespace.clone(), in_store: config.revocable, known: Recent::default() }
+    }
+
+    /// Whether the session is known here to be revoked.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.known.get(key) == Some(End::Revoked)
+    }
+
+    /// Whether the session is known here to have been ended by the gateway.
+    pub(super) fn knows_any(&self, key: &str) -> bool {
+        self.known.get(key).is_some()
+    }
+
+    /// Whether no session has been ended here yet.
+    pub(super) fn is_unused(&self) -> bool {
+        self.known.is_unused()
+    }
+
+    /// The key that tells of a revocation by any gateway, to be read together with the record. `None` = nobody writes
+    /// such keys.
+    pub(super) fn tombstone_key(&self, key: &str) -> Option<String> {
+        self.in_store.then(|| beside::key(&self.namespace, "revoked", key))
+    }
+
+    /// Revokes the session whose record has so long to live; `None` = for ever. The record itself stays.
+    pub(super) async fn revoke(
+        &self,
+        key: &str,
+        remaining: Option<Duration>,
+        store: &Store,
+        worker: Worker,
+    ) -> Result<(), Outage> {
+        let life = remaining.unwrap_or(LIFE_MAX).max(LIFE_MIN);
+        if let Some(tombstone) = self.tombstone_key(key) {
+            Box::pin(store.write(worker, &tombstone, Bytes::from_static(b"1"), life)).await?;
+        }
+        self.known.put(key, End::Revoked, life);
+        Ok(())
+    }
+
+    /// Notes what the store or a limit told of a session; `None` = it is good.
+    pub(super) fn note(&self, key: &str, end: Option<End>) {
+        match end {
+            Some(End::Revoked) => self.known.put(key, End::Revoked, LIFE_MIN),
+            Some(End::Over) => self.known.put(key, End::Over, OVER),
+            None => _ = self.known.take(key),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! How long a session is good: its age, its idle time, its renewal; and that an end is an end.
+
+use crate::harness::{
+    Gateway, Message, Redis, Reply, Upstream, eventually, express_gateway, get, record, store_session,
+};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const RULES: &str = r#"
+[[rules]]
+path = ["/optional", "/login"]
+dest = "app"
+session = "optional"
+[[rules]]
+path = "/off"
+dest = "app"
+session = "off"
+[[rules]]
+path = "/poll"
+dest = "app"
+touch = false
+[[rules]]
+dest = "app"
+"#;
+
+struct Stage {
+    redis: Redis,
+    app: Upstream,
+    gateway: Gateway,
+}
+
+fn stage(session: &str) -> Stage {
+    let (redis, app) = (Redis::start(), Upstream::echo());
+    let gateway = express_gateway(&redis, &app.url(), session, RULES);
+    Stage { redis, app, gateway }
+}
+
+impl Stage {
+    fn ask(&self, path: &str, cookie: &str) -> Message {
+        self.gateway.send(&get(path).cookie(cookie))
+    }
+
+    fn status(&self, path: &str, cookie: &str) -> u16 {
+        self.ask(path, cookie).status()
+    }
+
+    /// The Cookie header that the app sees.
+    fn forwarded(&self, path: &str, cookie: &str) -> Option<String> {
+        assert_eq!(self.status(path, cookie), 200);
+        self.app.last().header("cookie").map(str::to_owned)
+    }
+
+    fn ttl(&self, key: &str) -> i64 {
+        self.redis.ask(&["TTL", key]).unwrap().parse().unwrap()
+    }
+}
+
+fn record_of(login: Duration) -> String {
+    format!(r#"{{"cookie":{{}},"user":{{"id":42}},"at":{}}}"#, login.as_millis())
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+}
+
+#[test]
+fn a_session_that_is_not_used_is_over_and_its_cookie_goes_no_further() {
+    let stage = stage("idle_timeout = \"2s\"");
+    let cookie = store_session(&stage.redis, "one", &record("42", "[]"));
+    assert_eq!(stage.status("/", &cookie), 200);
+    let mark = "onedoor:mark:{sess:one}";
+    assert!(stage.ttl(mark) >= stage.ttl("sess:one"), "the mark lives as long as the record");
+    eventually("polling does not keep it alive", || (stage.status("/poll", &cookie) == 401).then_some(()));
+    assert_eq!(stage.status("/", &cookie), 401);
+    assert!(stage.gateway.log_line("idle_timeout").to_string().contains("not used"));
+    assert_eq!(stage.forwarded("/optional", &format!("a=1; {cookie}")).as_deref(), Some("a=1"));
+    assert_eq!(stage.forwarded("/off", &format!("a=1; {cookie}")).as_deref(), Some("a=1"), "known here");
+    stage.redis.ask(&["DEL", "sess:one"]);
+    assert_eq!(stage.status("/", &cookie), 401);
+    assert_eq!(stage.redis.keys("onedoor:mark:*"), Vec::<String>::new(), "who logs in again begins anew");
+    stage.redis.set("sess:one", record("42", "[]"));
+    assert_eq!(stage.status("/", &cookie), 200);
+    assert!(stage.forwarded("/off", &cookie).is_some());
+}
+
+#[test]
+fn an_age_is_an_age_whatever_the_app_does_with_the_record() {
+    let stage = stage("max_age = \"1h\"\nstarted_at = \"at\"");
+    let minute = Duration::from_secs(60);
+    let young = store_session(&stage.redis, "young", &record_of(now() - minute * 50));
+    let old = store_session(&stage.redis, "old", &record_of(now() - minute * 61));
+    let none = store_session(&stage.redis, "none", &record("42", "[]"));
+    assert_eq!((stage.status("/", &young), stage.status("/", &old), stage.status("/", &none)), (200, 401, 401));
+    assert!(stage.gateway.log_line("max_age").to_string().contains("older than max_age"));
+    assert!(stage.gateway.log_line("started_at").to_string().contains("no login time"));
+    let both = format!("{old}; {young}");
+    assert_eq!(stage.forwarded("/", &both), Some(young.clone()), "the first that is good counts");
+    assert_eq!(stage.forwarded("/optional", &format!("{old}; a=1; {none}")).as_deref(), Some("a=1"));
+    assert!(stage.redis.keys("onedoor:*").is_empty(), "the records tell enough");
+}
+
+#[test]
+fn an_age_since_the_first_sight_survives_a_restart() {
+    let mut stage = stage("max_age = \"3s\"\nstarted_at = \"first_seen\"");
+    let cookie = store_session(&stage.redis, "one", &record("42", "[]"));
+    assert_eq!(stage.status("/", &cookie), 200);
+    let begun = now();
+    stage.gateway.restart();
+    eventually("it gets old", || (stage.status("/", &cookie) == 401).then_some(()));
+    assert!(now() - begun < Duration::from_secs(15), "the restart began nothing anew");
+    let other = store_session(&stage.redis, "two", &record("42", "[]"));
+    assert_eq!(stage.status("/", &other), 200);
+}
+
+#[test]
+fn a_record_is_renewed_as_its_app_would_but_never_rewritten_or_shortened() {
+    let stage = stage("touch = \"auto\"\nttl = \"1h\"");
+    let cookie = store_session(&stage.redis, "one", &record("42", "[]"));
+    let before = stage.redis.ask(&["GET", "sess:one"]);
+    stage.redis.ask(&["EXPIRE", "sess:one", "100"]);
+    assert_eq!(stage.status("/poll", &cookie), 200);
+    assert!(stage.ttl("sess:one") <= 100, "a page that polls is no use");
+    assert_eq!(stage.status("/", &cookie), 200);
+    assert!(stage.ttl("sess:one") > 3500);
+    let limit = r#"{"cookie":{"originalMaxAge":7200000},"user":{"id":1}}"#;
+    let longer = store_session(&stage.redis, "two", limit);
+    assert_eq!(stage.status("/", &longer), 200);
+    assert!(stage.ttl("sess:two") > 7100, "as the record says");
+    stage.redis.ask(&["EXPIRE", "sess:one", "9999"]);
+    assert_eq!(stage.status("/", &cookie), 200);
+    assert!(stage.ttl("sess:one") > 9900);
+    stage.redis.ask(&["PERSIST", "sess:one"]);
+    assert_eq!((stage.status("/", &cookie), stage.ttl("sess:one")), (200, -1));
+    assert_eq!(stage.redis.ask(&["GET", "sess:one"]), before);
+}
+
+#[test]
+fn a_session_that_was_ended_here_stays_ended_whoever_writes_its_record_again() {
+    let (redis, app) = (Redis::start(), Upstream::echo());
+    let auth = Upstream::start(|_| Reply::new(200, &[("Session-Logout", "this")], "bye"));
+    let rules = format!(
+        r#"
+        auth = {{ endpoints = "{}", session_authority = true }}
+        [[rules]]
+        path = "/logout"
+        dest = "auth"
+        session = "optional"
+        {RULES}"#,
+        auth.url()
+    );
+    let gateway = express_gateway(&redis, &app.url(), "", &rules);
+    let mut stage = Stage { redis, app, gateway };
+    let text = record("42", "[]");
+    let cookie = store_session(&stage.redis, "one", &text);
+    let other = store_session(&stage.redis, "two", &text);
+    assert_eq!((stage.status("/", &cookie), stage.status("/", &other)), (200, 200));
+    assert_eq!(stage.status("/logout", &cookie), 200);
+    assert_eq!(stage.redis.ask(&["EXISTS", "sess:one"]).as_deref(), Some("0"));
+    stage.redis.set("sess:one", &text);
+    for round in ["at once", "after a restart"] {
+        assert_eq!(stage.ask("/", &cookie).reason(), "session_required", "{round}");
+        assert_eq!(stage.forwarded("/optional", &format!("a=1; {cookie}")).as_deref(), Some("a=1"), "{round}");
+        assert_eq!(stage.forwarded("/off", &format!("{cookie}; a=1")).as_deref(), Some("a=1"), "{round}");
+        assert_eq!(stage.status("/", &format!("{cookie}; {other}")), 200, "{round}");
+        stage.gateway.restart();
+    }
+    assert!(stage.ttl("onedoor:revoked:{sess:one}") > 3500);
+}
