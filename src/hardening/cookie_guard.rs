@@ -77,15 +77,19 @@ impl CookieGuard {
             let mut others = lines.iter().map(|line| SetCookie::parse(line.as_bytes()));
             others.find(|other| other.name == name.as_bytes()).map(|other| other.value)
         });
-        if !guarded.permits(&cookie, exchange) {
+        let proven = guarded.sessions.verify(cookie.value, cookie.companion);
+        if !guarded.permits(&cookie, proven.as_ref(), exchange) {
             return None;
         }
-        if guarded.only_deletes(&cookie) {
+        if guarded.only_deletes(&cookie, proven.as_ref()) {
             // Browsers read dates and ages in their own ways: what one of them keeps must say nothing.
             let emptied = [cookie.name, b"=; ", cookie.attributes].concat();
             let emptied = HeaderValue::from_bytes(&emptied).ok()?;
             let missing = guarded.missing(&cookie, exchange.https);
             return HeaderValue::from_bytes(&[emptied.as_bytes(), missing.as_bytes()].concat()).ok();
+        }
+        if let Some(id) = proven.filter(|id| Some(id) != exchange.presented && !cookie.deletes()) {
+            guarded.sessions.expect(&id);
         }
         let missing = guarded.missing(&cookie, exchange.https);
         if missing.is_empty() {
@@ -96,27 +100,23 @@ impl CookieGuard {
 }
 
 impl Guarded {
-    fn verify(&self, cookie: &SetCookie<'_>) -> Option<SessionId> {
-        self.sessions.verify(cookie.value, cookie.companion)
-    }
-
-    fn permits(&self, cookie: &SetCookie<'_>, exchange: Exchange<'_>) -> bool {
+    fn permits(&self, cookie: &SetCookie<'_>, proven: Option<&SessionId>, exchange: Exchange<'_>) -> bool {
         if self.sessions.are_the_gateways_own() {
             return false;
         }
         match &self.set_by {
             SetBy::Any => true,
-            SetBy::Verified => cookie.deletes() || self.verify(cookie).is_some(),
+            SetBy::Verified => cookie.deletes() || proven.is_some(),
             SetBy::Upstreams(names) => {
-                let renews = || exchange.presented.is_some() && self.verify(cookie).as_ref() == exchange.presented;
-                names.iter().any(|name| name == exchange.upstream) || renews()
+                let renews = exchange.presented.is_some() && proven == exchange.presented;
+                names.iter().any(|name| name == exchange.upstream) || renews
             }
         }
     }
 
     /// Whether the cookie passes for nothing but that it deletes.
-    fn only_deletes(&self, cookie: &SetCookie<'_>) -> bool {
-        matches!(self.set_by, SetBy::Verified) && !cookie.says_nothing() && self.verify(cookie).is_none()
+    fn only_deletes(&self, cookie: &SetCookie<'_>, proven: Option<&SessionId>) -> bool {
+        matches!(self.set_by, SetBy::Verified) && !cookie.says_nothing() && proven.is_none()
     }
 
     fn missing(&self, cookie: &SetCookie<'_>, https: bool) -> String {

@@ -8,6 +8,7 @@ pub mod id;
 mod lifetime;
 pub mod managed;
 mod mark;
+mod newcomers;
 mod recent;
 mod revocation;
 pub mod store;
@@ -28,6 +29,7 @@ use format::{Format, Opened, Own, Presented};
 use http::HeaderMap;
 use id::SessionId;
 use lifetime::{Lifetime, Subject};
+use recent::Recent;
 use revocation::{End, Revocations};
 use std::{sync::Arc, time::Duration};
 use store::{Outage, Reading, Record, Store};
@@ -50,6 +52,7 @@ pub struct Sessions {
     forwards_cookie: bool,
     lifetime: Option<Lifetime>,
     revocations: Revocations,
+    newcomers: Recent<()>,
     store: Store,
     verdicts: Verdicts,
 }
@@ -140,6 +143,7 @@ impl Sessions {
             forwards_cookie: config.forward_cookie,
             lifetime: Lifetime::compile(config),
             revocations: Revocations::compile(config),
+            newcomers: Recent::default(),
             store,
         }
     }
@@ -186,7 +190,14 @@ impl Sessions {
                 }
             };
             search.lookups += 1;
-            match self.look_up(id, activity, worker).await {
+            let mut found = self.look_up(id, activity, worker).await;
+            if matches!(found, Ok(Finding::Absent(Absence::NotFound, _)))
+                && self.expects_somebody()
+                && let Ok(proven) = self.prove(pair, headers)
+            {
+                found = Box::pin(self.await_record(proven, activity, worker)).await;
+            }
+            match found {
                 Ok(finding) => search.found(place, finding),
                 Err(cause) => outage = Some(cause),
             }

@@ -1,7 +1,8 @@
 //! How long a session is good: its age, its idle time, its renewal; and that an end is an end.
 
 use crate::harness::{
-    Gateway, Message, Redis, Reply, Upstream, eventually, express_gateway, get, record, store_session,
+    Gateway, Jar, Message, Redis, Reply, SECRET, Upstream, eventually, express_gateway, get, record, signed,
+    store_session,
 };
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -164,4 +165,44 @@ fn a_session_that_was_ended_here_stays_ended_whoever_writes_its_record_again() {
         stage.gateway.restart();
     }
     assert!(stage.ttl("onedoor:revoked:{sess:one}") > 3500);
+}
+
+#[test]
+fn who_has_just_logged_in_does_not_bounce_though_the_record_is_late() {
+    let redis = Redis::start();
+    let app = Upstream::start(|request| match request.target() {
+        "/login" => {
+            let cookie = format!("connect.sid={}; Path=/", signed("late", SECRET));
+            Reply::new(200, &[("Set-Cookie", &cookie)], "welcome")
+        }
+        _ => Reply::new(200, &[], request.header("x-forwarded-user").unwrap_or_default()),
+    });
+    let (url, app_url) = (redis.url(), app.url());
+    let gateway = Gateway::start(format!(
+        r#"
+        [store]
+        url = "{url}"
+        timeout = "10s"
+        [session]
+        format = "express"
+        secrets = ["{SECRET}"]
+        user = "user.id"
+        [upstreams]
+        app = "{app_url}"
+        {RULES}"#
+    ));
+    let mut jar = Jar::default();
+    assert_eq!(jar.send(get("/login"), gateway.address).status(), 200);
+    std::thread::scope(|scope| {
+        let back = scope.spawn(|| gateway.send(&jar.with(get("/"))));
+        let asked = || redis.ask(&["INFO", "commandstats"]).filter(|stats| stats.contains("cmdstat_getrange"));
+        eventually("the gateway looks for the record", asked);
+        redis.set("sess:late", record("42", "[]"));
+        let response = back.join().unwrap();
+        assert_eq!((response.status(), response.text().as_str()), (200, "42"));
+    });
+    let begun = now();
+    let stranger = get("/").cookie(format!("connect.sid={}", signed("never", SECRET)));
+    assert_eq!(gateway.send(&stranger).status(), 401);
+    assert!(now() - begun < Duration::from_secs(5), "nobody else waits");
 }

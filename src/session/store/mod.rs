@@ -105,6 +105,14 @@ impl Store {
         matches!(&self.0, Kind::Redis { redis, .. } if redis.degraded())
     }
 
+    /// How long anything may be waited for; nothing, where nobody else writes.
+    pub fn patience(&self) -> Duration {
+        match &self.0 {
+            Kind::Redis { timeout, .. } => *timeout,
+            Kind::Memory(_) => Duration::ZERO,
+        }
+    }
+
     /// Reads a record.
     pub async fn read(&self, worker: Worker, key: &str) -> Result<Record, Outage> {
         match &self.0 {

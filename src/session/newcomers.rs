@@ -1,0 +1,48 @@
+//! Sessions that an upstream has just begun: their browser may be back before their record can be read.
+
+use super::{Absence, Activity, Finding, Sessions, cookies::Place, id::SessionId, store::Outage};
+use crate::{clock, tasks::Worker};
+use std::time::Duration;
+
+/// How long after its cookie a record is waited for.
+const EXPECTED: Duration = Duration::from_secs(10);
+/// Between two looks, doubling.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(64));
+
+impl Sessions {
+    /// An upstream has given a browser this id, which the request did not bring.
+    pub fn expect(&self, id: &SessionId) {
+        self.newcomers.put(&self.format.key(id), (), EXPECTED);
+    }
+
+    /// Whether anybody is expected.
+    pub(super) fn expects_somebody(&self) -> bool {
+        !self.newcomers.is_unused()
+    }
+
+    /// What became of a session that has no record: if it is expected, its record is waited for, no longer than for any
+    /// answer of the store.
+    pub(super) async fn await_record(
+        &self,
+        (id, _): (SessionId, Place),
+        activity: Activity,
+        worker: Worker,
+    ) -> Result<Finding, Outage> {
+        let key = self.format.key(&id);
+        let (begun, mut pause) = (clock::now(), PAUSE.0);
+        while self.newcomers.get(&key).is_some() {
+            if begun.elapsed() + pause > self.store.patience() {
+                // Nobody waits in vain for it again.
+                self.newcomers.take(&key);
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+            let finding = self.look_up(id.clone(), activity, worker).await?;
+            if !matches!(finding, Finding::Absent(Absence::NotFound, _)) {
+                return Ok(finding);
+            }
+        }
+        Ok(Finding::Absent(Absence::NotFound, None))
+    }
+}
