@@ -9,5 +9,6 @@ mod harness;
 
 mod laravel;
 mod php;
+mod python;
 mod rails;
 mod suite;

@@ -1,0 +1,91 @@
+//! Flask, Django and Starlette, each with the ways in which it can keep a session.
+
+use crate::suite::{App, Place, Secret, run};
+use std::process::Command;
+
+const OURS: &str = "a secret that only the site knows";
+const FOREIGN: &str = "another secret that somebody else knows";
+
+/// Starts the app in a folder; `session` has the user where the counter site has it, unless it says otherwise.
+fn start(place: &Place, folder: &str, cookie: &'static str, session: &str, variables: &[(&str, &str)]) -> App {
+    let mut command = Command::new(".venv/bin/python");
+    command
+        .arg("app.py")
+        .envs(variables.iter().copied())
+        .env("PORT", place.port.to_string())
+        .env("REDIS_PORT", &place.redis_port)
+        .env("SESSION_SECRET", if place.secret == Secret::Ours { OURS } else { FOREIGN });
+    App::start(place, folder, cookie, session, command)
+}
+
+fn flask(place: &Place, variables: &[(&str, &str)]) -> App {
+    start(place, "flask", "session", "format = 'flask'\nuser = 'user.id'\nroles = 'user.roles'", variables)
+}
+
+fn django(place: &Place, prefix: &str, variables: &[(&str, &str)]) -> App {
+    let session = format!("format = 'django'\nprefix = '{prefix}'\nroles = 'roles'\nlogin = '/login'");
+    start(place, "django", "sessionid", &session, variables)
+}
+
+const CACHE: &str = ":1:django.contrib.sessions.cache";
+
+#[test]
+fn flask_keeps_its_users_in_messagepack() {
+    run(false, |place| flask(place, &[]));
+}
+
+#[test]
+fn flask_keeps_its_users_in_json() {
+    run(false, |place| flask(place, &[("SERIALIZER", "json")]));
+}
+
+#[test]
+fn flask_keeps_its_users_under_a_signed_id() {
+    let session = format!("format = 'flask'\nsecrets = '{OURS}'\nuser = 'user.id'\nroles = 'user.roles'");
+    run(true, |place| start(place, "flask", "session", &session, &[("SIGNER", "yes")]));
+}
+
+#[test]
+fn flask_login_keeps_its_users_where_they_are_looked_for_unasked() {
+    let session = "format = 'flask'\nroles = 'user.roles'";
+    run(false, |place| start(place, "flask", "session", session, &[("LOGIN", "yes")]));
+}
+
+#[test]
+fn django_redis_keeps_its_users_in_pickles() {
+    run(false, |place| django(place, CACHE, &[]));
+}
+
+#[test]
+fn django_redis_keeps_its_users_in_packed_json() {
+    let variables = [("SERIALIZER", "json.JSONSerializer"), ("COMPRESSOR", "zlib.ZlibCompressor")];
+    run(false, |place| django(place, CACHE, &variables));
+}
+
+#[test]
+fn django_redis_keeps_its_users_in_messagepack() {
+    run(false, |place| django(place, CACHE, &[("SERIALIZER", "msgpack.MSGPackSerializer")]));
+}
+
+#[test]
+fn django_itself_keeps_its_users_in_pickles() {
+    run(false, |place| django(place, CACHE, &[("BACKEND", "django")]));
+}
+
+#[test]
+fn django_keeps_its_users_in_cache_and_database() {
+    run(false, |place| django(place, ":1:django.contrib.sessions.cached_db", &[("ENGINE", "cached_db")]));
+}
+
+#[test]
+fn starsessions_keeps_its_users() {
+    let session = "format = 'starlette'\nuser = 'user.id'\nroles = 'user.roles'";
+    run(false, |place| start(place, "starlette", "session", session, &[]));
+}
+
+#[test]
+fn starlette_session_keeps_its_users_under_a_signed_id() {
+    let session =
+        format!("format = 'starlette'\ncookie = 'session'\nsecrets = '{OURS}'\nuser = 'user.id'\nroles = 'user.roles'");
+    run(true, |place| start(place, "starlette", "session", &session, &[("SIGNER", "yes")]));
+}
