@@ -58,6 +58,10 @@ fn of_shape(shape: &Shape) -> Value {
         Shape::FlagOrHeaders => {
             json!({ "anyOf": [{ "type": "boolean" }, { "type": "object", "additionalProperties": { "type": "string" } }] })
         }
+        Shape::Dest => {
+            let weights = json!({ "type": "object", "additionalProperties": { "type": "integer", "minimum": 0 } });
+            json!({ "anyOf": [{ "type": "string" }, weights] })
+        }
         Shape::Names => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Shape::Upstreams(table) => {
             json!({ "type": "object", "additionalProperties": { "anyOf": [texts(), of_table(table)] } })

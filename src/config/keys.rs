@@ -56,6 +56,8 @@ pub enum Shape {
     Text(Option<&'static str>),
     /// A list of texts; one text is a list of one.
     Texts(&'static [&'static str]),
+    /// A text, or a table from names of the user's choosing to whole numbers.
+    Dest,
     /// A list of statuses, as numbers or texts, maybe empty.
     Statuses,
     /// A list of texts that are never shown.

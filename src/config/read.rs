@@ -74,7 +74,7 @@ fn read_root<'a>(reader: &'a Reader<'a>, entries: &'a DeTable<'a>) -> Option<Con
     let identity = identity::read(root.table("identity"));
 
     let known = sessions.as_deref().filter(|sessions| sessions.is_empty() != root.has("session"));
-    let mut site = rules::Site { server: &server, sessions: known, upstreams: named.clone() };
+    let mut site = rules::Site { server: &server, identity: &identity, sessions: known, upstreams: named.clone() };
     let rules: Vec<_> = root.tables("rules").into_iter().map(|section| rules::read(section, &mut site)).collect();
     let upstreams = site.upstreams;
     if !root.has("rules") {
@@ -145,9 +145,7 @@ fn check_used(reader: &Reader<'_>, upstreams: &[Upstream], rules: &[Option<rules
     if rules.iter().any(Option::is_none) {
         return;
     }
-    let used = |index: usize| {
-        rules.iter().flatten().any(|rule| matches!(rule.action, rules::Action::Forward(at) if at == index))
-    };
+    let used = |index: usize| rules.iter().flatten().any(|rule| rule.action.names(index));
     for (_, upstream) in upstreams.iter().enumerate().filter(|(index, _)| !used(*index)) {
         let message = format!("no rule uses the upstream `{}`", upstream.name);
         reader.warning(upstream.span.clone(), message, "name it as a `dest`, or remove it");

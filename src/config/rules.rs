@@ -3,25 +3,28 @@
 use super::{
     Span,
     diagnostic::Fault,
+    identity::Identity,
     keys::{quoted_list, similar},
-    reader::Reader,
     section::Section,
     security_headers::{self, SecurityHeaders},
     server::{Server, parse_network},
     session::{Session, parse_target},
-    upstreams::{self, Upstream},
+    upstreams::Upstream,
 };
 use http::{HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use std::time::Duration;
 
+mod dest;
 mod guard;
+mod headers;
 mod keys;
 mod pattern;
 #[cfg(test)]
 pub(crate) mod sample;
 
 pub use guard::CrossSite;
+pub use headers::Edits;
 pub(super) use keys::TABLE;
 pub(crate) use pattern::normalised as spelled;
 
@@ -58,6 +61,12 @@ pub struct Rule {
     pub strip_prefix: Option<String>,
     /// `add_prefix`: begins with `/`, does not end with one.
     pub add_prefix: Option<String>,
+    /// `rewrite_location`
+    pub rewrites_location: bool,
+    /// `set_request_headers`
+    pub request_headers: Edits,
+    /// `set_response_headers`
+    pub response_headers: Edits,
     /// `timeout`
     pub timeout: Option<Duration>,
     /// `total_timeout`
@@ -82,6 +91,8 @@ pub struct Pattern {
 pub enum Action {
     /// `dest`: the index in `Config::upstreams`.
     Forward(usize),
+    /// `dest` with weights, of which at least one is not 0.
+    Split(Vec<Share>),
     /// `redirect`: 308 to here.
     Redirect(HeaderValue),
     /// `respond`
@@ -91,6 +102,33 @@ pub enum Action {
         /// `body`
         body: String,
     },
+}
+
+/// One upstream's share of a rule's callers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// The index in `Config::upstreams`.
+    pub upstream: usize,
+    /// The upstream's name.
+    pub name: String,
+    /// Its weight.
+    pub weight: u32,
+}
+
+impl Action {
+    /// Whether requests are forwarded.
+    pub fn forwards(&self) -> bool {
+        matches!(self, Self::Forward(_) | Self::Split(_))
+    }
+
+    /// Whether requests may be forwarded to the upstream with this index.
+    pub fn names(&self, upstream: usize) -> bool {
+        match self {
+            Self::Forward(only) => *only == upstream,
+            Self::Split(shares) => shares.iter().any(|share| share.upstream == upstream),
+            Self::Redirect(_) | Self::Respond { .. } => false,
+        }
+    }
 }
 
 /// `session`.
@@ -118,6 +156,7 @@ pub enum OnRefusal {
 /// What rules refer to.
 pub(super) struct Site<'a> {
     pub(super) server: &'a Server,
+    pub(super) identity: &'a Identity,
     /// `None` if one was written but could not be read: then nothing is said about sessions here.
     pub(super) sessions: Option<&'a [Session]>,
     /// Rules whose `dest` is a URL add theirs.
@@ -149,6 +188,9 @@ pub(super) fn read(mut section: Section<'_>, site: &mut Site<'_>) -> Option<Rule
         touch: section.flag("touch"),
         strip_prefix: section.parsed("strip_prefix", pattern::check_prefix),
         add_prefix: section.parsed("add_prefix", pattern::check_prefix),
+        rewrites_location: section.flag("rewrite_location"),
+        request_headers: headers::read(&mut section, "set_request_headers", site.identity),
+        response_headers: headers::read(&mut section, "set_response_headers", site.identity),
         timeout: section.optional_duration("timeout"),
         total_timeout: section.optional_duration("total_timeout"),
         keeps_encoded_slash,
@@ -161,7 +203,7 @@ pub(super) fn read(mut section: Section<'_>, site: &mut Site<'_>) -> Option<Rule
 }
 
 fn read_action(section: &mut Section<'_>, site: &mut Site<'_>) -> Option<Action> {
-    let dest = section.text("dest");
+    let dest = dest::read(section, site);
     let redirect = section.parsed("redirect", |text| parse_target(text, "https http"));
     let respond = section.table("respond");
     let written: Vec<_> = ["dest", "redirect", "respond"].into_iter().filter(|name| section.has(name)).collect();
@@ -177,8 +219,8 @@ fn read_action(section: &mut Section<'_>, site: &mut Site<'_>) -> Option<Action>
         }
     }
     let responds = respond.exists().then(|| read_respond(respond)).flatten();
-    if let Some(dest) = dest {
-        return find_upstream(section.reader, &dest.text, dest.span, &mut site.upstreams).map(Action::Forward);
+    if section.has("dest") {
+        return dest;
     }
     let redirect = redirect.and_then(|target| HeaderValue::from_str(&target).ok()).map(Action::Redirect);
     redirect.or(responds)
@@ -193,25 +235,6 @@ fn read_respond(mut section: Section<'_>) -> Option<Action> {
     }
     section.finish();
     status.map(|status| Action::Respond { status, body })
-}
-
-/// The upstream called `dest`, or a new one for a URL.
-fn find_upstream(reader: &Reader<'_>, dest: &str, span: Span, upstreams: &mut Vec<Upstream>) -> Option<usize> {
-    if let Some(index) = upstreams.iter().position(|upstream| upstream.name == dest) {
-        return Some(index);
-    }
-    if dest.contains("://") {
-        upstreams.push(upstreams::anonymous(reader, dest, span));
-        return Some(upstreams.len() - 1);
-    }
-    let names = || upstreams.iter().map(|upstream| upstream.name.as_str());
-    let remedy = match similar(dest, names()) {
-        Some(name) => format!("did you mean \"{name}\"?"),
-        None if upstreams.is_empty() => format!("add it: [upstreams] {dest} = \"http://127.0.0.1:8080\""),
-        None => format!("a URL, or one of {}", quoted_list(names())),
-    };
-    reader.error(span, format!("there is no upstream `{dest}`"), remedy);
-    None
 }
 
 fn read_requirement(section: &mut Section<'_>, forwards: bool, site: &Site<'_>) -> Requirement {
@@ -316,9 +339,15 @@ fn check_meaning(section: &Section<'_>, rule: &Rule, forwards: bool) {
     if !forwards {
         meaningless("preflight", "without `dest`: nothing is forwarded");
         meaningless("strip_prefix", "without `dest`: nothing is forwarded");
-        for name in ["add_prefix", "timeout", "total_timeout"] {
+        for name in ["add_prefix", "set_request_headers", "set_response_headers", "timeout", "total_timeout"] {
             meaningless(name, "without `dest`: nothing is forwarded");
         }
+    }
+    if rule.strip_prefix.is_none() && rule.add_prefix.is_none() && rule.rewrites_location {
+        meaningless(
+            "rewrite_location",
+            "without `strip_prefix` or `add_prefix`: the upstream's paths are the clients'",
+        );
     }
     let Some(prefix) = &rule.strip_prefix else { return };
     for path in rule.paths.iter().filter(|path| !may_begin(&path.text, prefix)) {

@@ -202,6 +202,7 @@ fn every_key_reaches_the_configuration() {
     assert!(matches!(&rule.security_headers, SecurityHeaders::Also(headers) if headers.len() == 2));
     assert!(matches!(&config.security_headers, SecurityHeaders::Also(headers) if headers.len() == 1));
     assert_eq!(config.pages.0[0].0, 404);
+    assert_eq!((rule.rewrites_location, rule.request_headers.len(), rule.response_headers.len()), (true, 2, 1));
     assert_eq!((rule.timeout, rule.total_timeout), (Some(seconds(5)), Some(seconds(120))));
     assert_eq!((rule.strip_prefix.as_deref(), rule.add_prefix.as_deref()), (Some("/a"), Some("/b/c")));
     assert_eq!(
@@ -209,7 +210,7 @@ fn every_key_reaches_the_configuration() {
         rules::Action::Redirect(http::HeaderValue::from_static("https://new.example/x"))
     );
     let gone = rules::Action::Respond { status: http::StatusCode::GONE, body: "gone".into() };
-    assert_eq!((&config.rules[2].action, config.rules[2].session), (&gone, rules::Requirement::Off));
+    assert_eq!((&config.rules[3].action, config.rules[3].session), (&gone, rules::Requirement::Off));
 
     let names: Vec<_> = config.identity.headers.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["x-who", "x-as", "x-by", "x-email"], "in the order written");

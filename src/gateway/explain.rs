@@ -113,18 +113,21 @@ impl Snapshot {
             }
         }
         match &rule.action {
-            Action::Forward(target) => {
+            Action::Forward(sides) => {
+                let origin = Origin { grant: &grant, arrival: exchange.arrival(), head: &head };
+                let target = sides.side(|| origin.caller());
                 let rewritten = rule.rewrite.apply(&path)?;
                 let mut arrival = HeaderMap::new();
                 exchange.arrival().write(&mut arrival);
                 arrival.extend(
                     rewritten.prefix.map(|prefix| (HeaderName::from_static("x-forwarded-prefix"), prefix.clone())),
                 );
+                message::edit(&mut arrival, &rule.request_headers);
                 for (name, value) in &arrival {
                     tell(story, "header", format_args!("{name}: {}", value.to_str().unwrap_or_default()));
                 }
                 tell(story, "upstream", format_args!("{}", target.name()));
-                let key = target.key(Origin { grant: &grant, arrival: exchange.arrival(), head: &head });
+                let key = target.key(origin);
                 tell(story, "endpoint", format_args!("{}", target.next_endpoint(key)));
                 for sick in target.sick_endpoints() {
                     tell(story, "endpoint", format_args!("{sick} gets no requests: it fails"));

@@ -34,7 +34,7 @@ use crate::{
     telemetry::{access_log::AccessLog, metrics::Metrics, output::Output},
     upstream::{Origin, Streaming, Target, Terms, Upstreams},
 };
-use http::{Response, header::SET_COOKIE};
+use http::{HeaderMap, Response, header::SET_COOKIE};
 use hyper::body::Incoming;
 use rustls::ServerConfig;
 use std::{sync::Arc, time::Duration};
@@ -155,20 +155,24 @@ impl Snapshot {
         let grant = rule.access.decide(entry, caller)?; // 401, 403, 503
         exchange.granted(&grant);
 
-        let target = match &rule.action {
-            Action::Forward(target) => target,
+        let sides = match &rule.action {
+            Action::Forward(sides) => sides,
             Action::Redirect(to) => return Ok(Answers::redirect(to)),
             Action::Respond { status, body } => return Ok(Answers::respond(*status, body)),
         };
         let to = rule.rewrite.apply(&path)?; // 400
-        let terms = terms(rule, target, Origin { grant: &grant, arrival: exchange.arrival(), head: &head }, worker);
+        let origin = Origin { grant: &grant, arrival: exchange.arrival(), head: &head };
+        let target = sides.side(|| origin.caller());
+        let terms = terms(rule, target, origin, worker);
         let forward = self.identity.attach(head, to.target, to.prefix, exchange.arrival(), &grant); // strip, inject
+        let forward = forward.edited(&rule.request_headers);
 
         exchange.asks(target, &forward);
         let answer = target.send(forward, body, terms).await;
         exchange.answered(target, &answer);
         let mut response = answer?; // 408, 413, 502, 503, 504
         self.steer_session(target, &grant, &mut response, worker, exchange).await?; // 502, 503
+        self.amend(rule, target, response.headers_mut(), exchange);
         Ok(response.map(Body::from))
     }
 
@@ -199,6 +203,17 @@ impl Snapshot {
             headers.append(SET_COOKIE, cookie);
         }
         Ok(())
+    }
+
+    /// Changes an answer as its rule says.
+    fn amend(&self, rule: &Rule<Target>, target: &Target, headers: &mut HeaderMap, exchange: &Exchange) {
+        let host = exchange.arrival().host.as_ref().ok();
+        let is_ours = |authority: &str| {
+            host.is_some_and(|host| host.authority.as_bytes().eq_ignore_ascii_case(authority.as_bytes()))
+                || target.is_called(authority)
+        };
+        rule.rewrite.restore(headers, is_ours, |cookie| self.guard.guards(cookie));
+        message::edit(headers, &rule.response_headers);
     }
 
     /// Adds the security headers that an answer has not.
@@ -308,7 +323,7 @@ pub(super) fn question(rule: &Rule<Target>, entry: &Entry) -> Question {
         return Question::Nothing;
     }
     match (rule.access.requirement(), &rule.action) {
-        (Requirement::Off, Action::Forward(target)) if target.has_session_authority() => Question::Id,
+        (Requirement::Off, Action::Forward(sides)) if sides.sides().any(Target::has_session_authority) => Question::Id,
         (Requirement::Off, _) => Question::Nothing,
         (Requirement::Required | Requirement::Optional, _) => {
             Question::User(if rule.touches { Activity::Counts } else { Activity::Ignored })

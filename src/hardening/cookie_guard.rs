@@ -48,8 +48,7 @@ impl CookieGuard {
     /// removes what may not be set and adds the attributes that are missing. All others stay byte for byte. Returns
     /// how many were removed.
     pub fn apply(&self, headers: &mut HeaderMap, exchange: Exchange<'_>) -> usize {
-        let concerns = |line: &HeaderValue| self.owner(&SetCookie::parse(line.as_bytes())).is_some();
-        if !headers.get_all(SET_COOKIE).iter().any(concerns) {
+        if !headers.get_all(SET_COOKIE).iter().any(|line| self.guards(line)) {
             return 0;
         }
         let lines: Vec<_> = headers.get_all(SET_COOKIE).iter().cloned().collect();
@@ -62,6 +61,11 @@ impl CookieGuard {
             }
         }
         removed
+    }
+
+    /// Whether a `Set-Cookie` line is a session's.
+    pub fn guards(&self, line: &HeaderValue) -> bool {
+        self.owner(&SetCookie::parse(line.as_bytes())).is_some()
     }
 
     fn owner(&self, cookie: &SetCookie<'_>) -> Option<&Guarded> {

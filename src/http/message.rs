@@ -1,7 +1,7 @@
 //! The message policy: what is refused before anything else looks at a request.
 
 use super::Head;
-use http::{HeaderName, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 
 /// The sizes that a request's head may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +84,16 @@ pub fn vet(head: &Head, limits: &Limits) -> Result<(), MessageFault> {
         return Err(MessageFault::BadRequest("both Content-Length and Transfer-Encoding"));
     }
     Ok(())
+}
+
+/// Sets fields, and removes those that have no value.
+pub fn edit(headers: &mut HeaderMap, edits: &[(HeaderName, Option<HeaderValue>)]) {
+    for (name, value) in edits {
+        match value {
+            Some(value) => _ = headers.insert(name.clone(), value.clone()),
+            None => _ = headers.remove(name),
+        }
+    }
 }
 
 fn vet_field(name: &HeaderName, value: &HeaderValue, repeated: bool) -> Result<(), MessageFault> {

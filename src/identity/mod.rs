@@ -5,7 +5,7 @@ mod encoding;
 use crate::{
     access::Grant,
     config::identity::{self, SessionHeader, Value},
-    http::{Head, arrival::Arrival, cookie_header, folded::Names, hop_by_hop, websocket},
+    http::{Head, arrival::Arrival, cookie_header, folded::Names, hop_by_hop, message, websocket},
     session::{CookieEdit, Session},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
@@ -144,6 +144,12 @@ impl Forward {
     /// Whether the record was too long for its header.
     pub fn record_is_left_out(&self) -> bool {
         self.record_left_out
+    }
+
+    /// With what a rule sets: never what says who is calling.
+    pub fn edited(mut self, edits: &[(HeaderName, Option<HeaderValue>)]) -> Self {
+        message::edit(&mut self.headers, edits);
+        self
     }
 
     /// Method, target, headers without Host, and the Host that the client asked for.

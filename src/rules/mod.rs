@@ -2,9 +2,11 @@
 
 pub mod lint;
 mod pattern;
+mod restore;
 mod rewrite;
 #[cfg(test)]
 mod sample;
+mod split;
 mod table;
 
 pub use pattern::{Pattern, Segment, Spelling};

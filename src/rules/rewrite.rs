@@ -9,10 +9,12 @@ use http::{HeaderValue, uri::PathAndQuery};
 /// How a rule changes the path that it forwards.
 #[derive(Debug, Clone, Default)]
 pub struct Rewrite {
-    strip: Option<Box<str>>,
-    add: Option<Box<str>>,
+    pub(super) strip: Option<Box<str>>,
+    pub(super) add: Option<Box<str>>,
     /// What was stripped, for `X-Forwarded-Prefix`.
-    prefix: Option<HeaderValue>,
+    pub(super) prefix: Option<HeaderValue>,
+    /// `rewrite_location`
+    pub(super) restores: bool,
 }
 
 /// A path as it is forwarded.
@@ -29,7 +31,7 @@ impl Rewrite {
     pub fn compile(rule: &config::rules::Rule) -> Self {
         let strip: Option<Box<str>> = rule.strip_prefix.as_deref().map(Into::into);
         let prefix = strip.as_deref().and_then(|strip| HeaderValue::from_str(strip).ok());
-        Self { strip, add: rule.add_prefix.as_deref().map(Into::into), prefix }
+        Self { strip, add: rule.add_prefix.as_deref().map(Into::into), prefix, restores: rule.rewrites_location }
     }
 
     /// Rewrites a path. The result must be in normal form, or it could be read as another path than was matched.
@@ -69,7 +71,7 @@ mod tests {
 
     fn rewrite(strip: Option<&str>, add: Option<&str>) -> Rewrite {
         let prefix = strip.map(|strip| HeaderValue::from_str(strip).expect("the test's prefix is a value"));
-        Rewrite { strip: strip.map(Into::into), add: add.map(Into::into), prefix }
+        Rewrite { strip: strip.map(Into::into), add: add.map(Into::into), prefix, restores: false }
     }
 
     fn path(target: &str) -> NormalPath {

@@ -3,12 +3,13 @@
 use super::{
     pattern::{Pattern, Segment, Spelling, folded},
     rewrite::Rewrite,
+    split::Split,
 };
 use crate::{
     access::Access,
     config::{
         self,
-        rules::{OnRefusal, Requirement},
+        rules::{Edits, OnRefusal, Requirement},
     },
     hardening::security_headers::SecurityHeaders,
     http::path::{NormalPath, PathFault},
@@ -46,6 +47,10 @@ pub struct Rule<T> {
     pub body_bytes_max: Option<u64>,
     /// What is added to its answers.
     pub security_headers: SecurityHeaders,
+    /// `set_request_headers`
+    pub request_headers: Edits,
+    /// `set_response_headers`
+    pub response_headers: Edits,
     /// `timeout`, instead of the upstream's.
     pub timeout: Option<Duration>,
     /// `total_timeout`
@@ -63,7 +68,7 @@ pub struct Rule<T> {
 #[derive(Debug, Clone)]
 pub enum Action<T> {
     /// It is forwarded.
-    Forward(T),
+    Forward(Split<T>),
     /// It is answered with 308 to here.
     Redirect(HeaderValue),
     /// It is answered with this.
@@ -217,7 +222,11 @@ impl<T> Rule<T> {
         let protected = rule.session == Requirement::Required;
         let first = rule.paths.first().map_or("/**", |pattern| &pattern.text);
         let action = match &rule.action {
-            config::rules::Action::Forward(upstream) => Action::Forward(target_of(*upstream)),
+            config::rules::Action::Forward(upstream) => Action::Forward(Split::one(target_of(*upstream))),
+            config::rules::Action::Split(shares) => {
+                let sides = shares.iter().map(|share| (target_of(share.upstream), share.name.as_str(), share.weight));
+                Action::Forward(Split::of(sides))
+            }
             config::rules::Action::Redirect(location) => Action::Redirect(location.clone()),
             config::rules::Action::Respond { status, body } => {
                 Action::Respond { status: *status, body: Bytes::from(body.clone()) }
@@ -232,6 +241,8 @@ impl<T> Rule<T> {
             rewrite: Rewrite::compile(rule),
             body_bytes_max: rule.body_bytes,
             security_headers: SecurityHeaders::compile(security_headers, &rule.security_headers, protected),
+            request_headers: rule.request_headers.clone(),
+            response_headers: rule.response_headers.clone(),
             timeout: rule.timeout,
             total_timeout: rule.total_timeout,
             touches: rule.touch,

@@ -20,7 +20,7 @@ pub struct Origin<'a> {
 
 impl Origin<'_> {
     /// The caller: a user, without one a session, without one an address.
-    pub(super) fn caller(&self) -> u64 {
+    pub fn caller(&self) -> u64 {
         match (self.grant.session(), self.grant.presented()) {
             (Some(session), _) => hash([b"user", session.name.as_bytes(), session.user.as_bytes()]),
             (None, Some(id)) => hash([b"session", b"", id.expose().as_bytes()]),
@@ -50,7 +50,7 @@ impl Origin<'_> {
 }
 
 /// FNV-1a over parts that cannot run into each other, and mixed well.
-pub(super) fn hash<const N: usize>(parts: [&[u8]; N]) -> u64 {
+pub fn hash<const N: usize>(parts: [&[u8]; N]) -> u64 {
     let mut state = 0xcbf2_9ce4_8422_2325_u64;
     for part in parts {
         for byte in part.iter().chain(&(part.len() as u64).to_le_bytes()) {
@@ -70,6 +70,6 @@ pub(super) fn mix(number: u64) -> u64 {
 
 /// How much a key wants a place: it goes to the one that it wants most, so that only the keys of a place that vanishes
 /// move (rendezvous hashing).
-pub(super) fn rendezvous(key: u64, place: u64) -> u64 {
+pub fn rendezvous(key: u64, place: u64) -> u64 {
     mix(key ^ place)
 }

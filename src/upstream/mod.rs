@@ -23,7 +23,7 @@ use crate::{
     tasks::{Worker, Workers},
     telemetry::metrics::{Metrics, families},
 };
-pub use affinity::Origin;
+pub use affinity::{Origin, hash, rendezvous};
 use endpoint::Endpoint;
 pub use failure::Failure;
 use health::Health;

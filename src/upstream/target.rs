@@ -103,6 +103,13 @@ impl Target {
         sick.map(|endpoint| endpoint.spec().to_string()).collect()
     }
 
+    /// Whether it goes by this authority, so that a URL with it leads here.
+    pub fn is_called(&self, authority: &str) -> bool {
+        let is_it = |name: &HeaderValue| name.as_bytes().eq_ignore_ascii_case(authority.as_bytes());
+        matches!(&self.0.section.host, Host::Literal(host) if is_it(host))
+            || self.0.endpoints.load().iter().any(|endpoint| is_it(endpoint.authority()))
+    }
+
     /// Sends a granted request and waits for the answer's head.
     ///
     /// Requests of which nothing was sent go on to another endpoint. So do idempotent requests without a body whose

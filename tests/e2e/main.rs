@@ -7,6 +7,7 @@ mod harness;
 
 mod admin;
 mod balancing;
+mod canaries;
 mod chaos;
 mod command_line;
 mod cookie_guard;

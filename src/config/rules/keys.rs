@@ -12,7 +12,12 @@ pub(in crate::config) static TABLE: Table = Table {
             meaning: "Exact by default; `*` is one segment, `**` any number; `/x/**` also matches `/x`. By default everything.",
         },
         Key { name: "method", shape: Shape::Texts(&[]), meaning: "One or many; HEAD matches GET. By default all." },
-        Key { name: "dest", shape: Shape::Text(None), meaning: "Where the request goes: an upstream's name or a URL." },
+        Key {
+            name: "dest",
+            shape: Shape::Dest,
+            meaning: "Where the request goes: an upstream's name or a URL; or several with weights, where a user stays on \
+                      one side.",
+        },
         Key {
             name: "session",
             shape: Shape::Choice { default: None, of: &["required", "optional", "off"] },
@@ -31,6 +36,17 @@ pub(in crate::config) static TABLE: Table = Table {
             meaning: "Taken from the front of the forwarded path, by segments.",
         },
         Key { name: "add_prefix", shape: Shape::Text(None), meaning: "Put in front of the forwarded path." },
+        Key {
+            name: "rewrite_location",
+            shape: Shape::Flag(false),
+            meaning: "`Location` and the `Path` of cookies get back what the prefixes changed.",
+        },
+        Key {
+            name: "set_request_headers",
+            shape: Shape::Names,
+            meaning: "Set on what is forwarded; \"\" removes. Never what says who is calling, or frames the message.",
+        },
+        Key { name: "set_response_headers", shape: Shape::Names, meaning: "Set on what comes back; \"\" removes." },
         Key {
             name: "timeout",
             shape: Shape::Duration { default: None, zero: false },

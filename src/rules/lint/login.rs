@@ -3,7 +3,7 @@
 use super::{Book, name};
 use crate::config::{
     diagnostic::Diagnostics,
-    rules::{Action, Requirement, Rule},
+    rules::{Requirement, Rule},
     session::Session,
 };
 use http::Method;
@@ -48,7 +48,7 @@ fn lint_page(book: &Book<'_>, session: &Session, diagnostics: &mut Diagnostics) 
 }
 
 fn is_closed(rule: &Rule) -> bool {
-    rule.session == Requirement::Required && rule.enforce && matches!(rule.action, Action::Forward(_))
+    rule.session == Requirement::Required && rule.enforce && rule.action.forwards()
 }
 
 /// The page with one trailing slash more or less.

@@ -15,7 +15,7 @@ use crate::{
     config::{
         Config,
         diagnostic::Diagnostics,
-        rules::{Action, Requirement, Rule},
+        rules::{Requirement, Rule},
     },
     http::path::NormalPath,
 };
@@ -53,7 +53,7 @@ impl<'a> Book<'a> {
 /// Whether an upstream is easier to reach through `rule` than through `other`.
 fn is_weaker(rule: &Rule, other: &Rule) -> bool {
     let protects = |rule: &Rule| rule.session == Requirement::Required && rule.enforce;
-    if !protects(other) || !matches!(rule.action, Action::Forward(_)) {
+    if !protects(other) || !rule.action.forwards() {
         return false;
     }
     let admits_others = rule.roles.is_empty() || rule.roles.iter().any(|role| !other.roles.contains(role));

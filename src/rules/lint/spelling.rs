@@ -4,7 +4,7 @@ use super::{Book, algebra::covers, name};
 use crate::{
     config::{
         diagnostic::Diagnostics,
-        rules::{Action, Requirement, Rule},
+        rules::{Requirement, Rule},
     },
     rules::{
         pattern::{Pattern, Segment, Spelling},
@@ -64,7 +64,7 @@ fn nearness(public: &Pattern, protected: &Pattern) -> Option<Near> {
 }
 
 fn is_public(rule: &Rule) -> bool {
-    rule.session != Requirement::Required && matches!(rule.action, Action::Forward(_))
+    rule.session != Requirement::Required && rule.action.forwards()
 }
 
 fn shares_methods(one: &Rule, other: &Rule) -> bool {
