@@ -19,6 +19,7 @@ pub mod upstreams;
 
 mod hidden;
 mod origin;
+mod pem;
 mod read;
 mod reader;
 mod section;

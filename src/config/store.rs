@@ -29,7 +29,7 @@ pub(super) static TABLE: Table = Table {
         Key {
             name: "connections",
             shape: Shape::Count { default: None, from: 1, to: 1024 },
-            meaning: "Redis connections in all. By default one per worker.",
+            meaning: "Connections to each Redis server that is asked. By default one per worker.",
         },
         Key {
             name: "timeout",
@@ -64,7 +64,7 @@ pub struct Store {
     pub url: Url,
     /// `namespace`: begins every key of the gateway's own.
     pub namespace: String,
-    /// `connections`: Redis connections in all; `None` = one per worker.
+    /// `connections` to each Redis server; `None` = one per worker.
     pub connections: Option<usize>,
     /// `timeout`: of one command, the wait for a reconnect included.
     pub timeout: Duration,

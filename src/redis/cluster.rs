@@ -14,6 +14,12 @@ pub(super) fn slot(key: &str) -> usize {
     usize::from(redis_keyslot(key.as_bytes())) % SLOTS
 }
 
+/// Who has a key that is on its way, as `ASK slot host:port` says.
+pub(super) fn asked(error: &str) -> Option<Address> {
+    let (host, port) = error.strip_prefix("ASK ")?.split_whitespace().nth(1)?.rsplit_once(':')?;
+    Some(Address::Tcp(host.to_owned(), port.parse().ok()?))
+}
+
 /// Asks a server of the cluster who serves what.
 pub(super) async fn find(server: &store::Redis, client: &Client) -> Result<Found, Error> {
     let cluster = CustomCommand::new_static("CLUSTER", None, false);
@@ -89,6 +95,14 @@ mod tests {
             Value::Array(vec![range(0, 1, "a".into(), 70_000)]),
         ] {
             assert_eq!(read(&server(), reply.clone()), None, "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_may_say_who_has_the_key_now() {
+        assert_eq!(asked("ASK 3999 127.0.0.1:6381"), Some(Address::Tcp("127.0.0.1".to_owned(), 6381)));
+        for other in ["MOVED 3999 127.0.0.1:6381", "ASK", "ASK 3999", "ASK 3999 host", "ASK 3999 host:x"] {
+            assert_eq!(asked(other), None, "{other}");
         }
     }
 

@@ -8,7 +8,7 @@ use fred::error::{Error, ErrorKind};
 use std::time::Duration;
 
 /// The cells of the store.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Meter {
     duration: Histogram,
     errors: Tally,

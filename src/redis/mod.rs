@@ -12,13 +12,12 @@ mod sentinel;
 
 use crate::{
     clock,
-    config::store,
+    config::store::{self, Address},
     tasks::{Worker, Workers},
     telemetry::metrics::Metrics,
 };
 use bytes::Bytes;
 use fred::{
-    clients::WithOptions,
     error::{Error, ErrorKind},
     prelude::*,
     types::{CustomCommand, scripts::Script},
@@ -48,9 +47,11 @@ const ASTRAY: [&str; 7] = ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY"
 #[derive(Debug)]
 pub struct Redis {
     server: store::Redis,
-    links: Vec<Vec<Link>>,
+    links: Vec<Vec<Arc<Link>>>,
     turn: AtomicUsize,
     trust: Trust,
+    /// Whether each command says that its key may be on its way.
+    asking: bool,
     health: Arc<Health>,
     meter: Meter,
     swap: Script,
@@ -65,8 +66,13 @@ pub enum Failure {
     /// The key holds something else than a string.
     WrongType,
     /// The server is not the key's primary, or cannot be reached. Nothing was executed that must not be executed
-    /// twice; the text is as an outage's.
-    Astray(String),
+    /// twice.
+    Astray {
+        /// As an outage's text.
+        cause: String,
+        /// Who has the key, where the server has said so for this time.
+        ask: Option<Address>,
+    },
 }
 
 /// What became of [`Redis::swap`].
@@ -93,14 +99,15 @@ impl Redis {
     ) -> Self {
         let total = connections.unwrap_or(workers.count()).max(1);
         let health = Arc::new(Health::new(total, server.address.to_string()));
-        let mut links: Vec<Vec<Link>> = workers.each(|Worker(index)| {
+        let mut links: Vec<Vec<Arc<Link>>> = workers.each(|Worker(index)| {
             let share = (index..total).step_by(workers.count());
-            share.map(|_| Link::open(server, trust, timeout, &health)).collect()
+            share.map(|_| Arc::new(Link::open(server, trust, timeout, &health))).collect()
         });
         links.retain(|own| !own.is_empty());
         Self {
             server: server.clone(),
             trust,
+            asking: false,
             links,
             turn: AtomicUsize::new(0),
             health,
@@ -142,12 +149,12 @@ impl Redis {
         // Queued one behind the other, so they travel together.
         let (value, remaining, one, other) = tokio::join!(
             self.read_over(worker, link, key, bytes_max),
-            self.ask(worker, link.client.pttl::<i64, _>(key)),
+            self.ask(worker, link, link.client.pttl::<i64, _>(key)),
             read(beside[0]),
             read(beside[1])
         );
         let value = value?;
-        if let Some(astray @ Failure::Astray(_)) = [&one, &other].into_iter().find_map(|side| side.as_ref().err()) {
+        if let Some(astray @ Failure::Astray { .. }) = [&one, &other].into_iter().find_map(|side| side.as_ref().err()) {
             return Err(astray.clone());
         }
         // -1: it does not expire; -2: it is gone since.
@@ -160,35 +167,39 @@ impl Redis {
 
     async fn read_over(&self, worker: Worker, link: &Link, key: &str, bytes_max: usize) -> Result<Bytes, Failure> {
         let range = link.client.getrange(key, 0, bytes_max.saturating_sub(1));
-        let value: Value = self.ask(worker, range).await?;
+        let value: Value = self.ask(worker, link, range).await?;
         Ok(value.into_bytes().unwrap_or_default())
     }
 
     /// Creates a string that lives for `ttl`; `false` if the key was already there.
     pub async fn create(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<bool, Failure> {
         let expiry = Some(Expiration::PX(milliseconds(ttl)));
-        let set = self.link(worker)?.once.set(key, value, expiry, Some(SetOptions::NX), false);
-        let reply: Value = self.ask_once(worker, set).await?;
+        let link = self.link(worker)?;
+        let set = link.once.set(key, value, expiry, Some(SetOptions::NX), false);
+        let reply: Value = self.ask_once(worker, link, set).await?;
         Ok(!reply.is_null())
     }
 
     /// Writes a string that lives for `ttl`, whatever the key held before.
     pub async fn write(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<(), Failure> {
         let expiry = Some(Expiration::PX(milliseconds(ttl)));
-        let set = self.link(worker)?.client.set::<Value, _, _>(key, value, expiry, None, false);
-        self.ask(worker, set).await.map(drop)
+        let link = self.link(worker)?;
+        let set = link.client.set::<Value, _, _>(key, value, expiry, None, false);
+        self.ask(worker, link, set).await.map(drop)
     }
 
     /// Deletes a key; `false` if it was not there.
     pub async fn delete(&self, worker: Worker, key: &str) -> Result<bool, Failure> {
-        let deleted: i64 = self.ask(worker, self.link(worker)?.client.del(key)).await?;
+        let link = self.link(worker)?;
+        let deleted: i64 = self.ask(worker, link, link.client.del(key)).await?;
         Ok(deleted > 0)
     }
 
     /// Replaces `expected` by `new`; the time to live stays.
     pub async fn swap(&self, worker: Worker, key: &str, expected: Bytes, new: Bytes) -> Result<Swap, Failure> {
-        let run = execute(&self.link(worker)?.once, &self.swap, key, vec![expected.into(), new.into()]);
-        Ok(match self.ask_once::<i64>(worker, run).await? {
+        let link = self.link(worker)?;
+        let run = self.execute(link, &self.swap, key, vec![expected.into(), new.into()]);
+        Ok(match self.ask_once(worker, link, run).await? {
             0 => Swap::Gone,
             1 => Swap::Changed,
             _ => Swap::Done,
@@ -197,58 +208,95 @@ impl Redis {
 
     /// Lets a key live for `ttl` from now; `false` if it is not there, and then it stays away, or lives longer anyway.
     pub async fn renew(&self, worker: Worker, key: &str, ttl: Duration) -> Result<bool, Failure> {
-        let client = &self.link(worker)?.client;
+        let link = self.link(worker)?;
         let expire = async {
-            match client.pexpire(key, milliseconds(ttl), Some(fred::types::ExpireOptions::GT)).await {
+            match link.client.pexpire(key, milliseconds(ttl), Some(fred::types::ExpireOptions::GT)).await {
                 // Servers older than Redis 7.
-                Err(error) if knows_no_options(&error) => self.renew_by_script(client, key, ttl).await,
+                Err(error) if knows_no_options(&error) => Box::pin(self.renew_by_script(link, key, ttl)).await,
                 reply => reply,
             }
         };
-        Ok(self.ask(worker, expire).await? > 0)
+        Ok(self.ask(worker, link, expire).await? > 0)
     }
 
-    async fn renew_by_script(&self, client: &WithOptions<Client>, key: &str, ttl: Duration) -> Result<i64, Error> {
-        execute(client, &self.renew, key, vec![milliseconds(ttl).into()]).await
+    async fn renew_by_script(&self, link: &Link, key: &str, ttl: Duration) -> Result<i64, Error> {
+        self.execute(link, &self.renew, key, vec![milliseconds(ttl).into()]).await
+    }
+
+    /// The same server and connections, for commands about keys that are on their way to it from another.
+    fn for_keys_on_their_way(&self) -> Self {
+        Self {
+            server: self.server.clone(),
+            links: self.links.clone(),
+            turn: AtomicUsize::new(0),
+            trust: self.trust,
+            asking: true,
+            health: self.health.clone(),
+            meter: self.meter.clone(),
+            swap: self.swap.clone(),
+            renew: self.renew.clone(),
+        }
     }
 
     /// The worker's own connection, in turn if it has several; with fewer connections than workers, a neighbour's.
     fn link(&self, Worker(index): Worker) -> Result<&Link, Failure> {
         let own = &self.links[index % self.links.len()];
         let turn = if own.len() == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) % own.len() };
-        let link = Some(&own[turn]).filter(|link| link.is_trusted());
-        link.ok_or_else(|| Failure::Astray(format!("{} cannot be reached", self.server.address)))
+        let link = Some(&*own[turn]).filter(|link| link.is_trusted());
+        let cause = || format!("{} cannot be reached", self.server.address);
+        link.ok_or_else(|| Failure::Astray { cause: cause(), ask: None })
     }
 
     /// Waits for a command that may be executed twice, and counts it.
     fn ask<T>(
         &self,
         worker: Worker,
+        link: &Link,
         command: impl Future<Output = Result<T, Error>>,
     ) -> impl Future<Output = Result<T, Failure>> {
-        self.run(worker, command, |error| *error.kind() == ErrorKind::IO)
+        let lost = |error: &Error| matches!(error.kind(), ErrorKind::IO | ErrorKind::Canceled);
+        self.run(worker, link, command, lost)
     }
 
     /// As [`Redis::ask`], for a command that must not be executed twice.
     fn ask_once<T>(
         &self,
         worker: Worker,
+        link: &Link,
         command: impl Future<Output = Result<T, Error>>,
     ) -> impl Future<Output = Result<T, Failure>> {
-        self.run(worker, command, |_| false)
+        self.run(worker, link, command, |_| false)
     }
 
     fn run<T>(
         &self,
         worker: Worker,
+        link: &Link,
         command: impl Future<Output = Result<T, Error>>,
         may_repeat: fn(&Error) -> bool,
     ) -> impl Future<Output = Result<T, Failure>> {
-        let (begun, command) = (clock::now(), Box::pin(command));
+        let (begun, command) = (clock::now(), self.send(link, command));
         async move {
             let reply = command.await;
             self.meter.answered(worker, begun.elapsed());
             reply.map_err(|error| self.judge(worker, &error, may_repeat(&error)))
+        }
+    }
+
+    fn send<T>(
+        &self,
+        link: &Link,
+        command: impl Future<Output = Result<T, Error>>,
+    ) -> impl Future<Output = Result<T, Error>> {
+        let command = Box::pin(command);
+        let asking = CustomCommand::new_static("ASKING", None, false);
+        let asking = self.asking.then(|| Box::pin(link.once.custom::<Value, _>(asking, Vec::<String>::new())));
+        async move {
+            match asking {
+                // What one task sends in one go stays together on the wire.
+                Some(asking) => tokio::join!(asking, command).1,
+                None => command.await,
+            }
         }
     }
 
@@ -261,36 +309,32 @@ impl Redis {
         self.meter.failed(worker, error);
         let cause = health::describe(error);
         let elsewhere = ASTRAY.iter().any(|code| error.details().starts_with(code));
-        if self.trust != Trust::Blind && (may_repeat || elsewhere || error.kind() == &ErrorKind::Canceled) {
-            return Failure::Astray(cause);
+        if self.trust != Trust::Blind && (may_repeat || elsewhere) {
+            return Failure::Astray { cause, ask: cluster::asked(error.details()) };
         }
         self.health.complain(&cause);
         Failure::Outage(cause)
+    }
+
+    /// Runs a script on one key, by its digest where the server knows it. (The library's own commands for scripts do not
+    /// heed a connection's options.)
+    async fn execute(&self, link: &Link, script: &Script, key: &str, arguments: Vec<Value>) -> Result<i64, Error> {
+        let with = |script: &str| [script.into(), 1.into(), key.into()].into_iter().chain(arguments.clone()).collect();
+        let by_digest: Vec<Value> = with(script.sha1());
+        match link.once.custom(CustomCommand::new_static("EVALSHA", None, false), by_digest).await {
+            Err(error) if error.details().starts_with("NOSCRIPT") => {
+                let whole: Vec<Value> = with(script.lua().map(|text| &**text).unwrap_or_default());
+                let whole = link.once.custom(CustomCommand::new_static("EVAL", None, false), whole);
+                self.send(link, whole).await
+            }
+            reply => reply,
+        }
     }
 }
 
 /// Whether a server older than Redis 7 answers: it counts the arguments and finds one too many.
 fn knows_no_options(error: &Error) -> bool {
     error.details().starts_with("ERR")
-}
-
-/// Runs a script on one key, by its digest where the server knows it. (The library's own commands for scripts do not heed
-/// the options of `client`.)
-async fn execute(
-    client: &WithOptions<Client>,
-    script: &Script,
-    key: &str,
-    arguments: Vec<Value>,
-) -> Result<i64, Error> {
-    let with = |script: &str| [script.into(), 1.into(), key.into()].into_iter().chain(arguments.clone()).collect();
-    let by_digest: Vec<Value> = with(script.sha1());
-    match client.custom(CustomCommand::new_static("EVALSHA", None, false), by_digest).await {
-        Err(error) if error.details().starts_with("NOSCRIPT") => {
-            let whole: Vec<Value> = with(script.lua().map(|text| &**text).unwrap_or_default());
-            client.custom(CustomCommand::new_static("EVAL", None, false), whole).await
-        }
-        reply => reply,
-    }
 }
 
 fn milliseconds(ttl: Duration) -> i64 {

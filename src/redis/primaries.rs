@@ -137,25 +137,36 @@ impl Primaries {
         }
         let deadline = Instant::from_std(clock::now() + self.timeout);
         let mut changes = self.changes.clone();
+        let mut on_its_way = None;
         loop {
             changes.mark_unchanged();
             let attempt = async {
-                match primary() {
+                match on_its_way.take().or_else(primary) {
                     Some(redis) => command(redis).await,
-                    None => Err(Failure::Astray("no server is known that serves this key".to_owned())),
+                    None => {
+                        Err(Failure::Astray { cause: "no server is known that has this key".to_owned(), ask: None })
+                    }
                 }
             };
-            let cause = match time::timeout_at(deadline, attempt).await {
-                Ok(Err(Failure::Astray(cause))) => cause,
+            let (cause, ask) = match time::timeout_at(deadline, attempt).await {
+                Ok(Err(Failure::Astray { cause, ask })) => (cause, ask),
                 Ok(answer) => return answer,
                 Err(_) => return Err(Failure::Outage("no answer in time".to_owned())),
             };
+            if let Some(address) = ask {
+                let map = self.map.load();
+                let other = map.all.iter().find(|redis| redis.server().address == address);
+                on_its_way = other.map(|redis| Arc::new(redis.for_keys_on_their_way()));
+                if on_its_way.is_some() {
+                    continue;
+                }
+            }
             self.astray.notify_one();
             let retry = Instant::from_std(clock::now() + RETRY);
             if retry >= deadline {
                 return Err(Failure::Outage(cause));
             }
-            // What is gone for good is a process that ends.
+            // An error would mean that nothing will ever change.
             let _ = time::timeout_at(retry, changes.changed()).await;
         }
     }

@@ -77,7 +77,7 @@ async fn renewing_never_shortens_and_is_the_same_on_servers_that_know_no_options
     for by_script in [false, true] {
         let renew = async |key, ttl| match by_script {
             false => redis.renew(W, key, ttl).await,
-            true => Ok(redis.renew_by_script(&redis.link(W)?.client, key, ttl).await.unwrap() > 0),
+            true => Ok(redis.renew_by_script(redis.link(W)?, key, ttl).await.unwrap() > 0),
         };
         server.cli(&["set", "k", "x", "ex", "90"]);
         server.cli(&["set", "forever", "x"]);

@@ -104,24 +104,28 @@ fn tls_with_an_authority_of_our_own_and_a_client_certificate() {
 
 #[test]
 fn the_rights_that_the_readme_names_are_enough() {
-    let readme = include_str!("../../README.md");
-    let rights = |user: &str| {
-        let line = readme.lines().find_map(|line| line.strip_prefix(&format!("ACL SETUSER {user} ")));
-        let line = line.unwrap_or_else(|| panic!("README names the rights of {user}")).to_owned();
-        [vec!["ACL".to_owned(), "SETUSER".to_owned(), user.to_owned()], line.split(' ').map(str::to_owned).collect()]
-            .concat()
-    };
     let (redis, app) = (Redis::start(), Upstream::echo());
-    let command = rights("onedoor");
-    redis.ask(&command.iter().map(String::as_str).collect::<Vec<_>>());
+    grant(&redis, "");
     redis.set("sess:one", record("1", "[]"));
     let url = format!("redis://onedoor:change-me@{}", redis.address());
     let gateway = setup(&url, "", &app).start();
     passes(&gateway, "one");
     assert_eq!(status(&gateway, "none"), 401);
     store_is(&gateway, "ok");
-    let denied = redis.ask(&["ACL", "LOG"]).unwrap_or_default();
-    assert_eq!(denied, "", "nothing was tried that is not allowed");
+    nothing_was_denied(&redis);
+}
+
+/// Makes the user that the README shows, with these rights beside, which it must name, too.
+fn grant(redis: &Redis, beside: &str) {
+    let readme = include_str!("../../README.md");
+    assert!(readme.replace('\n', " ").contains(beside), "README does not name {beside}");
+    let command = readme.lines().find(|line| line.starts_with("ACL SETUSER onedoor")).unwrap();
+    let command: Vec<_> = command.split(' ').chain(beside.split(' ').filter(|right| !right.is_empty())).collect();
+    assert_eq!(redis.ask(&command).as_deref(), Some("OK"));
+}
+
+fn nothing_was_denied(redis: &Redis) {
+    assert_eq!(redis.ask(&["ACL", "LOG"]).unwrap_or_default(), "");
 }
 
 #[test]
@@ -132,7 +136,8 @@ fn a_failover_by_sentinels_is_followed_and_no_request_waits_for_it() {
     primary.set("sess:one", record("1", "[]"));
     primary.set("sess:two", record("2", "[]"));
     eventually("the replica has it", || replica.ask(&["GET", "sess:two"]));
-    let gateway = setup(&sentinel.url(), "", &app).start();
+    [&primary, &replica].iter().for_each(|redis| grant(redis, "+role"));
+    let gateway = setup(&sentinel.url().replace("://", "://onedoor:change-me@"), "", &app).start();
     passes(&gateway, "one");
     store_is(&gateway, "ok");
     primary.kill();
@@ -146,6 +151,7 @@ fn a_failover_by_sentinels_is_followed_and_no_request_waits_for_it() {
         assert_eq!((status(&gateway, "one"), status(&gateway, "two")), (401, 200));
     }
     assert_eq!(primary.ask(&["EXISTS", "sess:one"]).as_deref(), Some("1"));
+    nothing_was_denied(&replica);
 }
 
 #[test]
@@ -210,7 +216,8 @@ fn a_replica_takes_over_in_a_cluster_and_slots_move() {
     let (first, second) = (lives_on(0), lives_on(1));
     cluster.nodes[0].set(&format!("sess:{first}"), record("1", "[]"));
     cluster.nodes[1].set(&format!("sess:{second}"), record("2", "[]"));
-    let gateway = setup(&cluster.url(), "", &app).start();
+    cluster.nodes.iter().for_each(|node| grant(node, "+cluster|slots +asking"));
+    let gateway = setup(&cluster.url().replace("://", "://onedoor:change-me@"), "", &app).start();
     passes(&gateway, &first);
     passes(&gateway, &second);
 
@@ -223,6 +230,7 @@ fn a_replica_takes_over_in_a_cluster_and_slots_move() {
     cluster.nodes[2].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from]);
     cluster.nodes[1].ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to]);
     cluster.nodes[1].ask(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"]);
+    assert_eq!(status(&gateway, &second), 200, "ASK is followed");
     for node in [2, 1] {
         cluster.nodes[node].ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &to]);
     }
@@ -232,6 +240,7 @@ fn a_replica_takes_over_in_a_cluster_and_slots_move() {
     assert_eq!(status(&gateway, &first), 503);
     passes(&gateway, &first);
     assert_eq!(status(&gateway, &second), 200);
+    cluster.nodes[1..].iter().for_each(nothing_was_denied);
 }
 
 #[test]

@@ -2,18 +2,18 @@
 
 use crate::config::{
     Span,
-    diagnostic::Fault,
     keys::{Key, Shape, Table},
+    pem,
     section::Section,
     server::parse_address,
 };
 use rustls::{
     RootCertStore,
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer},
     sign::CertifiedKey,
 };
-use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 /// The keys of `[server.tls]`.
 pub(super) static TABLE: Table = Table {
@@ -100,12 +100,8 @@ pub(super) fn read(mut section: Section<'_>, watched: &mut Vec<PathBuf>) -> Opti
 fn read_certificate(mut section: Section<'_>, watched: &mut Vec<PathBuf>) -> Option<Certificate> {
     section.require("cert", "name a PEM file with the certificate and its chain");
     section.require("key", "name a PEM file with the certificate's private key");
-    let chain = read_pem(&mut section, "cert", watched, certificates);
-    let key = read_pem(&mut section, "key", watched, |pem| {
-        let fault =
-            Fault::new("this file holds no private key", "a PEM file with one PRIVATE KEY block, not encrypted");
-        PrivateKeyDer::from_pem_slice(pem).map_err(|_| fault)
-    });
+    let chain = pem::certificates(&mut section, "cert", watched);
+    let key = pem::private_key(&mut section, "key", watched);
     let (reader, span) = (section.reader, section.span_of("key"));
     section.finish();
     let (chain, key) = (chain?, key?);
@@ -118,39 +114,11 @@ fn read_certificate(mut section: Section<'_>, watched: &mut Vec<PathBuf>) -> Opt
 }
 
 fn read_roots(section: &mut Section<'_>, watched: &mut Vec<PathBuf>) -> Option<Vec<CertificateDer<'static>>> {
-    let roots = read_pem(section, "client_ca", watched, certificates)?;
+    let roots = pem::certificates(section, "client_ca", watched)?;
     let mut store = RootCertStore::empty();
     if let Some(fault) = roots.iter().find_map(|root| store.add(root.clone()).err()) {
         let message = format!("this authority cannot be used: {fault}");
         section.reader.error(section.span_of("client_ca"), message, "name a PEM file with CA certificates");
     }
     Some(roots)
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let found: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
-    if found.is_empty() {
-        return Err(Fault::new("this file holds no certificate", "a PEM file with CERTIFICATE blocks"));
-    }
-    Ok(found)
-}
-
-fn read_pem<T>(
-    section: &mut Section<'_>,
-    name: &'static str,
-    watched: &mut Vec<PathBuf>,
-    parse: impl FnOnce(&[u8]) -> Result<T, Fault>,
-) -> Option<T> {
-    let file = section.text(name)?;
-    let path = section.reader.directory.join(&file.text);
-    let pem = fs::read(&path);
-    watched.push(path);
-    match pem {
-        Ok(pem) => section.reader.noted(&file.span, parse(&pem)),
-        Err(fault) => {
-            let message = format!("cannot read `{}`: {fault}", file.text);
-            section.reader.error(file.span, message, "name a PEM file that the gateway may read");
-            None
-        }
-    }
 }

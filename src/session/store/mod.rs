@@ -203,7 +203,7 @@ impl Store {
                 Ok(Swap::Done) => return Ok(Updated::Done),
                 Ok(Swap::Gone) | Err(Failure::WrongType) => return Ok(Updated::Gone),
                 Ok(Swap::Changed) => {}
-                Err(failure @ (Failure::Outage(_) | Failure::Astray(_))) => {
+                Err(failure @ (Failure::Outage(_) | Failure::Astray { .. })) => {
                     return Err(NotUpdated::Outage(outage(failure)));
                 }
             }
@@ -224,13 +224,13 @@ fn judge(reply: Result<Bytes, Failure>) -> Result<Record, Outage> {
         Ok(value) if value.len() > RECORD_MAX => Ok(Record::Unreadable("longer than 1 MiB")),
         Ok(value) => Ok(Record::Present(value)),
         Err(Failure::WrongType) => Ok(Record::Unreadable("not a string in Redis")),
-        Err(failure @ (Failure::Outage(_) | Failure::Astray(_))) => Err(outage(failure)),
+        Err(failure @ (Failure::Outage(_) | Failure::Astray { .. })) => Err(outage(failure)),
     }
 }
 
 fn outage(failure: Failure) -> Outage {
     match failure {
-        Failure::Outage(cause) | Failure::Astray(cause) => Outage(cause),
+        Failure::Outage(cause) | Failure::Astray { cause, .. } => Outage(cause),
         Failure::WrongType => Outage("the key holds something else than a string".to_owned()),
     }
 }
