@@ -30,7 +30,7 @@
 //! A row may use only rows after it; `tests/tidy.rs` enforces it.
 //!
 //! [`cli`] → [`server`] → [`admin`] → [`reload`] → [`gateway`] → [`rules`] → [`upstream`] → [`identity`] →
-//! [`access`], [`hardening`] → [`caller`] → [`session`] → [`redis`] → [`config`] → [`http`], [`telemetry`], [`clock`],
+//! [`limits`] → [`access`], [`hardening`] → [`caller`] → [`session`] → [`redis`] → [`config`] → [`http`], [`telemetry`], [`clock`],
 //! [`secret`], [`tasks`]
 //!
 //! # Invariants: what is absent on purpose
@@ -100,6 +100,8 @@ pub mod rules;
 pub mod upstream;
 
 pub mod identity;
+
+pub mod limits;
 
 pub mod access;
 pub mod hardening;

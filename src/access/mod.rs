@@ -74,6 +74,11 @@ impl Access {
         self.requirement
     }
 
+    /// Whether it refuses, and does not only report.
+    pub fn is_enforced(&self) -> bool {
+        self.enforce
+    }
+
     /// Whether it refuses what other sites start although nobody needs to be logged in.
     pub fn guards_strangers(&self) -> bool {
         self.enforce && self.requirement != Requirement::Required && matches!(self.cross_site, CrossSite::Refuse(_))

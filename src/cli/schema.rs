@@ -63,6 +63,7 @@ fn of_shape(shape: &Shape) -> Value {
             json!({ "anyOf": [{ "type": "string" }, weights] })
         }
         Shape::Names => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        Shape::Named(table) => json!({ "type": "object", "additionalProperties": of_table(table) }),
         Shape::Upstreams(table) => {
             json!({ "type": "object", "additionalProperties": { "anyOf": [texts(), of_table(table)] } })
         }
@@ -108,6 +109,7 @@ mod tests {
                 Shape::Table(below) | Shape::Headers(below) => found.extend(paths(below, &path)),
                 Shape::Tables(below) => found.extend(paths(below, &format!("{path}/items"))),
                 Shape::OneOrMore(below) => found.extend(paths(below, &format!("{path}/anyOf/0"))),
+                Shape::Named(below) => found.extend(paths(below, &format!("{path}/additionalProperties"))),
                 Shape::Upstreams(below) => found.extend(paths(below, &format!("{path}/additionalProperties/anyOf/1"))),
                 _ => {}
             }

@@ -1,6 +1,6 @@
 //! The vocabulary of key tables: one table per section says what may stand in it, for reading, suggestions and schema.
 
-use super::{admin, identity, log, pages, rules, security_headers, server, session, store, upstreams};
+use super::{admin, identity, limits, log, pages, rules, security_headers, server, session, store, upstreams};
 
 /// The keys of one section.
 #[derive(Debug)]
@@ -83,6 +83,8 @@ pub enum Shape {
     FlagOrHeaders,
     /// A table from names of the user's choosing to a text, a list of texts or a table.
     Upstreams(&'static Table),
+    /// A table from names of the user's choosing to tables.
+    Named(&'static Table),
 }
 
 impl Table {
@@ -107,9 +109,11 @@ impl Table {
             return Some(self);
         }
         self.keys.iter().find_map(|key| match key.shape {
-            Shape::Table(table) | Shape::Tables(table) | Shape::OneOrMore(table) | Shape::Upstreams(table) => {
-                table.home_of(name)
-            }
+            Shape::Table(table)
+            | Shape::Tables(table)
+            | Shape::OneOrMore(table)
+            | Shape::Upstreams(table)
+            | Shape::Named(table) => table.home_of(name),
             _ => None,
         })
     }
@@ -159,6 +163,11 @@ pub static ROOT: Table = Table {
             name: "rules",
             shape: Shape::Tables(&rules::TABLE),
             meaning: "Which request goes where, and who may: the first match wins.",
+        },
+        Key {
+            name: "limits",
+            shape: Shape::Named(&limits::TABLE),
+            meaning: "How often somebody may, by name: rules name them in `limit`.",
         },
         Key {
             name: "security_headers",

@@ -5,6 +5,7 @@ pub mod diagnostic;
 pub mod environment;
 pub mod identity;
 pub mod keys;
+pub mod limits;
 pub mod log;
 pub mod pages;
 pub mod path;
@@ -49,6 +50,8 @@ pub struct Config {
     pub upstreams: Vec<upstreams::Upstream>,
     /// `[[rules]]` in the order written.
     pub rules: Vec<rules::Rule>,
+    /// `[limits]`, in the order written.
+    pub limits: Vec<limits::Limit>,
     /// `[security_headers]`
     pub security_headers: security_headers::SecurityHeaders,
     /// `[pages]`

@@ -4,7 +4,7 @@ use super::{
     Config, Span, admin,
     diagnostic::{Diagnostics, Source},
     environment::Environment,
-    hidden, identity, keys, log, pages,
+    hidden, identity, keys, limits, log, pages,
     reader::Reader,
     rules,
     section::Section,
@@ -74,7 +74,14 @@ fn read_root<'a>(reader: &'a Reader<'a>, entries: &'a DeTable<'a>) -> Option<Con
     let identity = identity::read(root.table("identity"));
 
     let known = sessions.as_deref().filter(|sessions| sessions.is_empty() != root.has("session"));
-    let mut site = rules::Site { server: &server, identity: &identity, sessions: known, upstreams: named.clone() };
+    let limits = limits::read(&root.table("limits"));
+    let mut site = rules::Site {
+        server: &server,
+        identity: &identity,
+        sessions: known,
+        limits: &limits,
+        upstreams: named.clone(),
+    };
     let rules: Vec<_> = root.tables("rules").into_iter().map(|section| rules::read(section, &mut site)).collect();
     let upstreams = site.upstreams;
     if !root.has("rules") {
@@ -83,13 +90,28 @@ fn read_root<'a>(reader: &'a Reader<'a>, entries: &'a DeTable<'a>) -> Option<Con
     check_writers(reader, sessions.as_deref().unwrap_or_default(), &store, &named);
     check_used(reader, &named, &rules);
 
+    check_limits(reader, &limits, &rules);
+    let limits = limits.into_iter().map(|(limit, _)| limit).collect();
     let security_headers = security_headers::read(&root.table("security_headers"));
     let pages = pages::read(root.table("pages"), &mut watched);
     let admin = admin::read(root.table("admin"), &server);
     let log = log::read(root.table("log"));
     root.finish();
     let (sessions, rules) = (sessions?, rules.into_iter().collect::<Option<_>>()?);
-    Some(Config { server, store, sessions, identity, upstreams, rules, security_headers, pages, admin, log, watched })
+    Some(Config {
+        server,
+        store,
+        sessions,
+        identity,
+        upstreams,
+        rules,
+        limits,
+        security_headers,
+        pages,
+        admin,
+        log,
+        watched,
+    })
 }
 
 /// The sessions; `None` if one of them could not be read.
@@ -137,6 +159,15 @@ fn check_writers(reader: &Reader<'_>, sessions: &[Session], store: &store::Store
                 reader.error(span, message, remedy);
             }
         }
+    }
+}
+
+/// Says which limits no rule names.
+fn check_limits(reader: &Reader<'_>, limits: &[(limits::Limit, Span)], rules: &[Option<rules::Rule>]) {
+    let used = |place: usize| rules.iter().flatten().any(|rule| rule.limits.contains(&place));
+    for (_, (limit, span)) in limits.iter().enumerate().filter(|(place, _)| !used(*place)) {
+        let message = format!("no rule uses the limit `{}`", limit.name);
+        reader.warning(span.clone(), message, "name it in a rule's `limit`, or remove it");
     }
 }
 

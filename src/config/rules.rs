@@ -5,6 +5,7 @@ use super::{
     diagnostic::Fault,
     identity::Identity,
     keys::{quoted_list, similar},
+    limits::Limit,
     section::Section,
     security_headers::{self, SecurityHeaders},
     server::{Server, parse_network},
@@ -51,6 +52,8 @@ pub struct Rule {
     pub passes_preflight: bool,
     /// `body`, or the server's; `None` = unlimited.
     pub body_bytes: Option<u64>,
+    /// `limit`: places in `Config::limits`.
+    pub limits: Vec<usize>,
     /// `security_headers`
     pub security_headers: SecurityHeaders,
     /// `enforce`
@@ -159,6 +162,7 @@ pub(super) struct Site<'a> {
     pub(super) identity: &'a Identity,
     /// `None` if one was written but could not be read: then nothing is said about sessions here.
     pub(super) sessions: Option<&'a [Session]>,
+    pub(super) limits: &'a [(Limit, Span)],
     /// Rules whose `dest` is a URL add theirs.
     pub(super) upstreams: Vec<Upstream>,
 }
@@ -182,6 +186,7 @@ pub(super) fn read(mut section: Section<'_>, site: &mut Site<'_>) -> Option<Rule
         allow: section.parsed_list("allow", parse_network),
         cross_site: guard::read_cross_site(&mut section, session),
         passes_preflight: section.choice("preflight") == Some("pass"),
+        limits: guard::read_limits(&mut section, site.limits),
         body_bytes: guard::read_body(&mut section, site.server),
         security_headers: security_headers::read_of_rule(&mut section),
         enforce: section.flag("enforce"),
@@ -332,7 +337,11 @@ fn check_meaning(section: &Section<'_>, rule: &Rule, forwards: bool) {
     if rule.session != Requirement::Required {
         meaningless("on_refusal", "where no session is required: nobody is sent to login");
     }
-    if rule.session == Requirement::Off && rule.allow.is_empty() && rule.cross_site == CrossSite::Allow {
+    if rule.session == Requirement::Off
+        && rule.allow.is_empty()
+        && rule.cross_site == CrossSite::Allow
+        && rule.limits.is_empty()
+    {
         meaningless("enforce", "with `session = \"off\"`: nothing is refused");
         meaningless("touch", "with `session = \"off\"`: no session is used");
     }

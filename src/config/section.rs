@@ -208,7 +208,7 @@ impl<'a> Section<'a> {
     /// The section below this key; an empty one if it is not there.
     pub(super) fn table(&mut self, name: &'static str) -> Section<'a> {
         let table = match self.shape(name) {
-            Some(Shape::Table(table) | Shape::Upstreams(table) | Shape::Headers(table)) => table,
+            Some(Shape::Table(table) | Shape::Upstreams(table) | Shape::Headers(table) | Shape::Named(table)) => table,
             _ => self.table,
         };
         let span = self.span_of(name);

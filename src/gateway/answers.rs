@@ -67,8 +67,8 @@ impl Answers {
     }
 
     /// The answer to a refused request.
-    pub fn refuse(&self, refusal: Refusal, exchange: &mut Exchange) -> Response<Body> {
-        let reason = refusal.reason;
+    pub fn refuse(&self, mut refusal: Refusal, exchange: &mut Exchange) -> Response<Body> {
+        let (reason, exceeded) = (refusal.reason, refusal.exceeded.take());
         exchange.refused(refusal);
         let login = self.login.as_ref().filter(|_| reason == Reason::SessionRequired);
         let redirects = match exchange.on_refusal() {
@@ -96,6 +96,9 @@ impl Answers {
         }
         if let Some(seconds) = reason.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        if let Some(exceeded) = exceeded {
+            exceeded.write(headers);
         }
         if reason == Reason::SessionRequired {
             headers.insert(VARY, HeaderValue::from_static("Cookie, Accept, Sec-Fetch-Mode"));

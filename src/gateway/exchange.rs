@@ -8,6 +8,7 @@ use crate::{
     config::rules::OnRefusal,
     http::{Head, arrival::Arrival, path::NormalPath, peer::Peer},
     identity::Forward,
+    limits::Tab,
     rules::Rule,
     session::Verdict,
     tasks::Worker,
@@ -47,6 +48,8 @@ pub struct Exchange {
     asked: Option<Instant>,
     worker: Worker,
     meter: Option<Arc<Meter>>,
+    /// What the request owes under limits; for most there are none.
+    pub(super) tab: Option<Box<Tab>>,
     log: Option<Box<Line>>,
 }
 
@@ -106,6 +109,7 @@ impl Exchange {
             asked: None,
             worker: peer.worker,
             meter: Some(snapshot.meter(peer.worker).clone()),
+            tab: None,
             log: snapshot.access_log().cloned().map(line),
         })
     }
@@ -200,6 +204,11 @@ impl Exchange {
             Denial::CrossSite => "cross_site",
             Denial::StoreUnavailable(_) => "store_unavailable",
         };
+        self.would_refuse(reason);
+    }
+
+    /// The request passes although an enforced rule would have refused it.
+    pub(super) fn would_refuse(&mut self, reason: &'static str) {
         if let Some(meter) = &self.meter {
             meter.would_refuse(self.rule, reason);
         }

@@ -77,6 +77,9 @@ impl Snapshot {
                 format_args!("{}: its guards hold, too: an upstream may read this path as its own", rule.name),
             );
         }
+        for place in self.rules.limits(rule, &head.method, &path) {
+            tell(story, "limit", format_args!("{}", self.config.limits[place].name));
+        }
         let overlooked = overlooked.into_iter().map(|rule| &rule.access);
         let entry = rule.access.admit(&head, exchange.arrival(), &self.site, overlooked)?;
         if entry.is_preflight() {

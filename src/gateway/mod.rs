@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod body;
 mod certificates;
+mod dues;
 pub mod exchange;
 pub mod explain;
 mod meter;
@@ -83,6 +84,9 @@ impl Gateway {
                 Err(refusal) => snapshot.answers().refuse(refusal, &mut exchange),
             }
         };
+        if exchange.owes() {
+            Box::pin(exchange.settle(response.status(), peer.worker)).await;
+        }
         snapshot.harden(&mut response, &exchange);
         exchange.finish(response)
     }

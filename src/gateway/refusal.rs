@@ -3,6 +3,7 @@
 use crate::{
     access::Denial,
     http::{arrival::HostFault, body::BodyFault, message::MessageFault, path::PathFault},
+    limits::Exceeded,
     rules::Unmatched,
     session::{
         managed::{CommandFault, Disobedience},
@@ -20,6 +21,8 @@ pub struct Refusal {
     pub reason: Reason,
     /// What the log is told.
     pub cause: Cow<'static, str>,
+    /// The limit that was reached.
+    pub exceeded: Option<Box<Exceeded>>,
 }
 
 /// The reasons of refusals; labels and statuses are part of the interface.
@@ -49,6 +52,8 @@ pub enum Reason {
     UriTooLong,
     /// The header is larger than the limit.
     HeadersTooLarge,
+    /// A limit is reached.
+    RateLimited,
     /// The upstream cannot be reached.
     UpstreamUnreachable,
     /// The upstream's answer cannot be trusted.
@@ -131,6 +136,12 @@ impl Reason {
                 "The request's header is too large",
                 "http_request_error",
             ),
+            Self::RateLimited => (
+                "rate_limited",
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many requests: please wait a little",
+                "http_request_denied",
+            ),
             Self::UpstreamUnreachable => (
                 "upstream_unreachable",
                 StatusCode::BAD_GATEWAY,
@@ -173,7 +184,14 @@ impl Reason {
 
 impl Refusal {
     fn new(reason: Reason, cause: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, cause: cause.into() }
+        Self { reason, cause: cause.into(), exceeded: None }
+    }
+}
+
+impl From<Exceeded> for Refusal {
+    fn from(exceeded: Exceeded) -> Self {
+        let cause = format!("the limit `{}` is reached", exceeded.limit);
+        Self { exceeded: Some(Box::new(exceeded)), ..Self::new(Reason::RateLimited, cause) }
     }
 }
 

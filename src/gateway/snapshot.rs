@@ -1,6 +1,8 @@
 //! One configuration, compiled: everything that a request meets on its way. The only builder of all steps.
 
-use super::{answers::Answers, body::Body, certificates, exchange::Exchange, meter::Meter, refusal::Refusal};
+use super::{
+    answers::Answers, body::Body, certificates, dues::Due, exchange::Exchange, meter::Meter, refusal::Refusal,
+};
 use crate::{
     access::{Entry, Grant},
     caller::{Callers, Question},
@@ -57,6 +59,7 @@ pub struct Snapshot {
     upstreams: Upstreams,
     sessions: Vec<Arc<Sessions>>,
     guard: CookieGuard,
+    rates: crate::limits::Limits,
     answers: Answers,
     /// Of answers that no rule governs.
     security_headers: SecurityHeaders,
@@ -93,6 +96,8 @@ impl Snapshot {
             Some(previous) => previous.store.clone(),
             None => Store::compile(&config.store, workers, metrics),
         };
+        let kept = previous.map(|previous| &previous.rates);
+        let rates = crate::limits::Limits::compile(&config.limits, &config.store.namespace, &store, kept);
         let sessions = config.sessions.iter().map(|session| {
             let sessions = Sessions::compile(session, store.clone(), metrics);
             Arc::new(match config.identity.record_paths() {
@@ -111,6 +116,7 @@ impl Snapshot {
             identity: Identity::compile(&config.identity, config.server.method_override),
             body_timeout: config.server.limits.body_timeout,
             guard: CookieGuard::compile(config.sessions.iter().zip(sessions.iter().cloned())),
+            rates,
             answers: Answers::compile(&config.sessions, &config.pages),
             security_headers: SecurityHeaders::compile(&config.security_headers, &Inherited, false),
             tls,
@@ -149,11 +155,18 @@ impl Snapshot {
         let body = RequestBody::bounded(body, rule.body_bytes_max, self.body_timeout)?; // 413
         let overlooked = self.rules.overlooked(rule, &head.method, &path).map(|rule| &rule.access);
         let entry = rule.access.admit(&head, exchange.arrival(), &self.site, overlooked)?; // 403
+        exchange.owe(self.rates.open(self.rules.limits(rule, &head.method, &path), rule.access.is_enforced()));
+        if exchange.owes() {
+            Box::pin(exchange.pay(Due::Arrival(&head), worker)).await?; // 429
+        }
 
         let caller = self.callers.identify(question(rule, &entry), &head, exchange.arrival(), worker).await;
         exchange.identified(&caller);
         let grant = rule.access.decide(entry, caller)?; // 401, 403, 503
         exchange.granted(&grant);
+        if exchange.owes() {
+            Box::pin(exchange.pay(Due::Caller(&grant), worker)).await?; // 429
+        }
 
         let sides = match &rule.action {
             Action::Forward(sides) => sides,
@@ -171,6 +184,10 @@ impl Snapshot {
         let answer = target.send(forward, body, terms).await;
         exchange.answered(target, &answer);
         let mut response = answer?; // 408, 413, 502, 503, 504
+        let disclosed = self.rates.take_disclosed(response.headers_mut());
+        if exchange.owes() {
+            Box::pin(exchange.pay(Due::Answer(response.status(), disclosed), worker)).await?; // 429
+        }
         self.steer_session(target, &grant, &mut response, worker, exchange).await?; // 502, 503
         self.amend(rule, target, response.headers_mut(), exchange);
         Ok(response.map(Body::from))

@@ -1,6 +1,6 @@
 //! The commands, each sent to the primary of its key.
 
-use super::{Failure, Primaries, Swap};
+use super::{Failure, Primaries, Step, Swap};
 use crate::tasks::Worker;
 use bytes::Bytes;
 use std::time::Duration;
@@ -53,6 +53,19 @@ impl Primaries {
             async move { redis.swap(worker, key, expected, new).await }
         })
         .await
+    }
+
+    /// One step of a rate limit whose places come back every `interval`, and of which `tolerance` may be taken at
+    /// once; how long to wait where there is no place.
+    pub async fn throttle(
+        &self,
+        worker: Worker,
+        key: &str,
+        interval: Duration,
+        tolerance: Duration,
+        step: Step,
+    ) -> Result<Option<Duration>, Failure> {
+        self.ask(key, |redis| async move { redis.throttle(worker, key, interval, tolerance, step).await }).await
     }
 
     /// Lets a key live for `ttl` from now; `false` if it is not there, and then it stays away, or lives longer anyway.

@@ -37,6 +37,8 @@ use std::{
 
 /// Replaces a value if it is still the expected one; keeps the time to live, never creates.
 const SWAP: &str = include_str!("swap.lua");
+/// One step of a rate limit, on the server's clock.
+const THROTTLE: &str = include_str!("throttle.lua");
 /// Lets a key live longer, never shorter.
 const RENEW: &str = include_str!("renew.lua");
 
@@ -56,6 +58,7 @@ pub struct Redis {
     meter: Meter,
     swap: Script,
     renew: Script,
+    throttle: Script,
 }
 
 /// Why Redis gave no answer that can be used.
@@ -73,6 +76,17 @@ pub enum Failure {
         /// Who has the key, where the server has said so for this time.
         ask: Option<Address>,
     },
+}
+
+/// One step of a rate limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Takes a place, if there is one.
+    Take,
+    /// Looks whether there is a place.
+    Look,
+    /// Gives a place back.
+    Return,
 }
 
 /// What became of [`Redis::swap`].
@@ -114,6 +128,7 @@ impl Redis {
             meter: Meter::new(metrics),
             swap: Script::from_lua(SWAP),
             renew: Script::from_lua(RENEW),
+            throttle: Script::from_lua(THROTTLE),
         }
     }
 
@@ -219,6 +234,28 @@ impl Redis {
         Ok(self.ask(worker, link, expire).await? > 0)
     }
 
+    /// One step of a rate limit whose places come back every `interval`, and of which `tolerance` may be taken at
+    /// once; how long to wait where there is no place.
+    pub async fn throttle(
+        &self,
+        worker: Worker,
+        key: &str,
+        interval: Duration,
+        tolerance: Duration,
+        step: Step,
+    ) -> Result<Option<Duration>, Failure> {
+        let step = match step {
+            Step::Take => "take",
+            Step::Look => "look",
+            Step::Return => "return",
+        };
+        let arguments = vec![microseconds(interval).into(), microseconds(tolerance).into(), step.into()];
+        let link = self.link(worker)?;
+        let run = self.execute(link, &self.throttle, key, arguments);
+        let level = self.ask_once(worker, link, run).await?;
+        Ok((level < 0).then(|| Duration::from_micros(level.unsigned_abs())))
+    }
+
     async fn renew_by_script(&self, link: &Link, key: &str, ttl: Duration) -> Result<i64, Error> {
         self.execute(link, &self.renew, key, vec![milliseconds(ttl).into()]).await
     }
@@ -235,6 +272,7 @@ impl Redis {
             meter: self.meter.clone(),
             swap: self.swap.clone(),
             renew: self.renew.clone(),
+            throttle: self.throttle.clone(),
         }
     }
 
@@ -335,6 +373,10 @@ impl Redis {
 /// Whether a server older than Redis 7 answers: it counts the arguments and finds one too many.
 fn knows_no_options(error: &Error) -> bool {
     error.details().starts_with("ERR")
+}
+
+fn microseconds(time: Duration) -> i64 {
+    time.as_micros().clamp(1, i64::MAX as u128 / 4) as i64
 }
 
 fn milliseconds(ttl: Duration) -> i64 {

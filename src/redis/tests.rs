@@ -312,3 +312,22 @@ async fn every_refusal_and_every_broken_reply_is_an_outage_in_time_that_quotes_n
         }
     }
 }
+
+#[tokio::test]
+async fn a_throttle_lets_a_burst_pass_and_then_one_after_the_other() {
+    let server = Server::start(&[]);
+    let redis = connected(&server).await;
+    let (interval, tolerance) = (Duration::from_secs(60), Duration::from_secs(120));
+    let step = async |step| redis.throttle(W, "t", interval, tolerance, step).await.expect("an answer");
+    assert_eq!(step(Step::Look).await, None);
+    assert_eq!(server.cli(&["exists", "t"]), "0", "a look leaves nothing");
+    assert_eq!((step(Step::Take).await, step(Step::Take).await), (None, None));
+    let wait = step(Step::Take).await.expect("there is no place");
+    assert!(wait <= interval && wait > interval / 2, "{wait:?}");
+    assert!(server.cli(&["pttl", "t"]).parse::<i64>().is_ok_and(|left| (60_000..=120_000).contains(&left)));
+    assert_eq!((step(Step::Return).await, step(Step::Take).await), (None, None));
+    for _ in 0..3 {
+        assert_eq!(step(Step::Return).await, None);
+    }
+    assert_eq!(server.cli(&["exists", "t"]), "0", "what nobody owes is not kept");
+}

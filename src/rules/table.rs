@@ -45,6 +45,8 @@ pub struct Rule<T> {
     pub rewrite: Rewrite,
     /// The most bytes that a request's body may have.
     pub body_bytes_max: Option<u64>,
+    /// The places of its limits.
+    pub limits: Vec<usize>,
     /// What is added to its answers.
     pub security_headers: SecurityHeaders,
     /// `set_request_headers`
@@ -131,7 +133,10 @@ impl<T> Rules<T> {
         let numbered = rules.iter().enumerate();
         let compile = |(index, rule)| Rule::compile(index, rule, security_headers, &mut target_of);
         let mut rules: Vec<_> = numbered.map(compile).collect();
-        let guards = |rule: &Rule<T>| rule.spelling == Spelling::Exact && rule.access.guards_strangers();
+        let guards = |rule: &Rule<T>| {
+            let limits = rule.access.is_enforced() && !rule.limits.is_empty();
+            rule.spelling == Spelling::Exact && (rule.access.guards_strangers() || limits)
+        };
         let guards: Vec<_> = rules.iter().filter(|rule| guards(rule)).map(|rule| rule.index).collect();
         for rule in &mut rules {
             rule.overlooked = guards.iter().copied().filter(|guard| *guard < rule.index).collect();
@@ -189,6 +194,16 @@ impl<T> Rules<T> {
         earlier.filter(|rule| rule.takes(method) && rule.matches(path, Spelling::Folded))
     }
 
+    /// The places of all limits that a request is under.
+    pub fn limits<'a>(
+        &'a self,
+        rule: &'a Rule<T>,
+        method: &'a Method,
+        path: &'a NormalPath,
+    ) -> impl Iterator<Item = usize> {
+        std::iter::once(rule).chain(self.overlooked(rule, method, path)).flat_map(|rule| rule.limits.iter().copied())
+    }
+
     /// Every rule up to the one that matches, and how it fared.
     pub fn examine(&self, method: &Method, path: &NormalPath) -> Vec<Examined<'_, T>> {
         let mut examined = Vec::new();
@@ -240,6 +255,7 @@ impl<T> Rule<T> {
             action,
             rewrite: Rewrite::compile(rule),
             body_bytes_max: rule.body_bytes,
+            limits: rule.limits.clone(),
             security_headers: SecurityHeaders::compile(security_headers, &rule.security_headers, protected),
             request_headers: rule.request_headers.clone(),
             response_headers: rule.response_headers.clone(),

@@ -18,6 +18,7 @@ mod health;
 mod http2;
 mod identity;
 mod lifetime;
+mod limits;
 mod log;
 mod managed;
 mod messages;

@@ -1,8 +1,8 @@
-//! What a rule guards beside access: `cross_site` and `body`.
+//! What a rule guards beside access: `cross_site`, `limit` and `body`.
 
 use super::Requirement;
 use crate::{
-    config::{diagnostic::Fault, origin::Origin, section::Section, server::Server},
+    config::{Span, diagnostic::Fault, keys::similar, limits::Limit, origin::Origin, section::Section, server::Server},
     http::origin::{self, Initiator},
 };
 
@@ -28,6 +28,20 @@ pub(super) fn read_cross_site(section: &mut Section<'_>, session: Requirement) -
             CrossSite::Refuse(listed.iter().filter_map(|text| reader.parse(text, parse_initiator)).collect())
         }
     }
+}
+
+/// The places of the limits that the rule names.
+pub(super) fn read_limits(section: &mut Section<'_>, limits: &[(Limit, Span)]) -> Vec<usize> {
+    let names = || limits.iter().map(|(limit, _)| limit.name.as_str());
+    section.parsed_list("limit", |name| {
+        names().position(|known| known == name).ok_or_else(|| {
+            let remedy = match similar(name, names()) {
+                Some(meant) => format!("did you mean \"{meant}\"?"),
+                None => format!("add it: [limits.{name}] requests = 5, per = \"15m\""),
+            };
+            Fault::new(format!("there is no limit `{name}`"), remedy)
+        })
+    })
 }
 
 fn parse_initiator(text: &str) -> Result<Initiator, Fault> {

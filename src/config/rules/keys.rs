@@ -72,6 +72,7 @@ pub(in crate::config) static TABLE: Table = Table {
             shape: Shape::Texts(&[]),
             meaning: "Networks that the client's address must be in, else 403. By default all.",
         },
+        Key { name: "limit", shape: Shape::Texts(&[]), meaning: "How often somebody may: names of `[limits]`." },
         Key {
             name: "cross_site",
             shape: Shape::Texts(&[]),

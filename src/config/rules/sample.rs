@@ -16,6 +16,7 @@ pub(crate) fn rule(session: Requirement) -> Rule {
         cross_site: CrossSite::Allow,
         passes_preflight: false,
         body_bytes: None,
+        limits: Vec::new(),
         security_headers: SecurityHeaders::Inherited,
         enforce: true,
         touch: true,

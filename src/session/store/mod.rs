@@ -100,6 +100,14 @@ impl Store {
         }
     }
 
+    /// The Redis that the records are in: for what is counted there, too, and is no record.
+    pub fn redis(&self) -> Option<&Arc<Primaries>> {
+        match &self.0 {
+            Kind::Redis { redis, .. } => Some(redis),
+            Kind::Memory(_) => None,
+        }
+    }
+
     /// Whether the store is, at least in part, known to be out of reach. Asks nobody.
     pub fn degraded(&self) -> bool {
         matches!(&self.0, Kind::Redis { redis, .. } if redis.degraded())
