@@ -92,11 +92,13 @@ impl<'a> Reader<'a> {
                 self.deeper(Self::value)
             }
             // Classes and modules are shown by name, a regular expression by its text.
-            b'c' | b'm' | b'M' => self.bytes().map(Value::text),
-            b'/' => {
-                let text = self.bytes().map(Value::text)?;
-                self.input.byte()?;
-                Ok(text)
+            b'c' | b'm' | b'M' | b'/' => {
+                let shown = String::from_utf8_lossy(self.bytes()?).into();
+                if kind == b'/' {
+                    // Its options.
+                    self.input.byte()?;
+                }
+                Ok(Value::Shown(shown))
             }
             _ => Err(Fault("not a Marshal value")),
         }
@@ -185,7 +187,8 @@ impl<'a> Reader<'a> {
 
     fn reference(&mut self) -> Result<Value, Fault> {
         let number = self.count()?;
-        let Some(way) = self.shared.go(&mut self.input, number)? else { return Ok(Value::Null) };
+        let target = self.shared.find(number)?;
+        let Some(way) = self.shared.go(&mut self.input, target) else { return Ok(Value::Null) };
         let value = self.deeper(Self::value)?;
         self.budget.text(self.shared.come_back(&mut self.input, way))?;
         Ok(value)

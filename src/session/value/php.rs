@@ -77,9 +77,8 @@ impl<'a> Reader<'a> {
             b'S' => self.escaped().map(|text| Value::text(&text)),
             b'a' => self.entries(start).map(array),
             b'O' => {
-                self.quoted()?;
-                self.expect(b":")?;
-                self.entries(start).map(object)
+                self.class()?;
+                self.entries(start).and_then(object)
             }
             b'E' => {
                 let case = self.quoted()?;
@@ -87,7 +86,7 @@ impl<'a> Reader<'a> {
                 Ok(Value::text(case))
             }
             b'C' => self.own_bytes(),
-            b'r' | b'R' => self.reference(),
+            b'r' | b'R' => self.reference(kind),
             _ => Err(Fault("not a PHP value")),
         }
     }
@@ -159,10 +158,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The name of a class and the colon behind it.
+    fn class(&mut self) -> Result<(), Fault> {
+        let name = self.quoted()?;
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\\' | 0x7f..);
+        if name.iter().all(is_plain) { self.expect(b":") } else { Err(Fault("not the name of a class")) }
+    }
+
     /// `length:"Class":length:{bytes}`: only the class itself could read them.
     fn own_bytes(&mut self) -> Result<Value, Fault> {
-        self.quoted()?;
-        self.expect(b":")?;
+        self.class()?;
         let length = self.count()?;
         self.expect(b"{")?;
         self.input.take(length)?;
@@ -171,13 +176,17 @@ impl<'a> Reader<'a> {
         Ok(Value::Null)
     }
 
-    fn reference(&mut self) -> Result<Value, Fault> {
+    /// `r` is one more mention of an object, `R` another name of a variable.
+    fn reference(&mut self, kind: u8) -> Result<Value, Fault> {
         let number = self.whole(b';')?.checked_sub(1).and_then(|number| number.try_into().ok());
         if self.has_gaps {
             return Err(Fault("a reference behind a class's own bytes"));
         }
-        let way = self.shared.go(&mut self.input, number.ok_or(Fault("a reference to nothing"))?)?;
-        let Some(way) = way else { return Ok(Value::Null) };
+        let target = self.shared.find(number.ok_or(Fault("a reference to nothing"))?)?;
+        if kind == b'r' && !matches!(target.peek(), Some(b'O' | b'C' | b'E' | b'r')) {
+            return Err(Fault("a mention of what is no object"));
+        }
+        let Some(way) = self.shared.go(&mut self.input, target) else { return Ok(Value::Null) };
         self.budget.open()?;
         let value = self.value()?;
         self.budget.close();
@@ -214,10 +223,13 @@ fn array(entries: Vec<(Key<'_>, Value)>) -> Value {
     Value::Map(entries.into_iter().map(|(key, value)| (key.into_text(), value)).collect())
 }
 
-/// Private and protected fields, whose names begin with a NUL, stay where they are.
-fn object(mut fields: Vec<(Key<'_>, Value)>) -> Value {
+/// Private and protected fields, whose names begin with their class or `*` between two NULs, stay where they are.
+fn object(mut fields: Vec<(Key<'_>, Value)>) -> Result<Value, Fault> {
+    if fields.iter().any(|(name, _)| matches!(name, Key::Text([0, rest @ ..]) if !rest.contains(&0))) {
+        return Err(Fault("not the name of a field"));
+    }
     fields.retain(|(name, _)| !matches!(name, Key::Text([0, ..])));
-    Value::Map(fields.into_iter().map(|(name, value)| (name.into_text(), value)).collect())
+    Ok(Value::Map(fields.into_iter().map(|(name, value)| (name.into_text(), value)).collect()))
 }
 
 #[cfg(test)]

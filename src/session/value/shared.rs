@@ -40,14 +40,18 @@ impl<'a> Shared<'a> {
         self.open.pop();
     }
 
-    /// Moves `input` to the value of this number. `None` = it lies within itself, and there is nothing to read.
-    pub(super) fn go(&mut self, input: &mut Input<'a>, number: usize) -> Result<Option<Return<'a>>, Fault> {
-        let target = *self.starts.get(number).ok_or(Fault("a reference to nothing"))?;
+    /// Where the value of this number began.
+    pub(super) fn find(&self, number: usize) -> Result<Input<'a>, Fault> {
+        self.starts.get(number).copied().ok_or(Fault("a reference to nothing"))
+    }
+
+    /// Moves `input` to a value. `None` = it lies within itself, and there is nothing to read.
+    pub(super) fn go(&mut self, input: &mut Input<'a>, target: Input<'a>) -> Option<Return<'a>> {
         if self.open.contains(&target.rest().len()) {
-            return Ok(None);
+            return None;
         }
         self.again += 1;
-        Ok(Some(Return { here: std::mem::replace(input, target), target }))
+        Some(Return { here: std::mem::replace(input, target), target })
     }
 
     /// Moves `input` back; says how many bytes were read again.

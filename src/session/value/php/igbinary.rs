@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
     fn object(&mut self, kind: u8, start: Input<'a>) -> Result<Value, Fault> {
         let class = self.string(kind)?;
         match self.input.byte()? {
-            kind @ 0x14..=0x16 => self.entries(kind, start).map(object),
+            kind @ 0x14..=0x16 => self.entries(kind, start).and_then(object),
             // The class itself wrote the bytes, and it alone could read them.
             kind @ 0x1d..=0x1f => {
                 let length = self.number(kind - 0x1d)?;
@@ -136,7 +136,8 @@ impl<'a> Reader<'a> {
                 // An entry that has gone.
                 0x00 => continue,
                 kind @ (0x06..=0x0b | 0x20 | 0x21) => Key::Number(self.whole(kind)?),
-                kind => Key::Text(self.string(kind)?),
+                kind @ (0x0d..=0x13 | 0x26) => Key::Text(self.string(kind)?),
+                _ => return Err(Fault("not an igbinary key")),
             };
             entries.push((key, self.value()?));
         }
@@ -147,7 +148,8 @@ impl<'a> Reader<'a> {
 
     fn reference(&mut self, width: u8) -> Result<Value, Fault> {
         let number = self.number(width)?.try_into().map_err(|_| Fault("a reference to nothing"))?;
-        let Some(way) = self.shared.go(&mut self.input, number)? else { return Ok(Value::Null) };
+        let target = self.shared.find(number)?;
+        let Some(way) = self.shared.go(&mut self.input, target) else { return Ok(Value::Null) };
         self.budget.open()?;
         let value = self.value()?;
         self.budget.close();

@@ -112,6 +112,22 @@ fn what_php_does_not_write_is_refused() {
 }
 
 #[test]
+fn a_mention_means_an_object_and_names_are_names() {
+    assert_eq!(shown(b"a:2:{i:0;O:1:\"A\":0:{}i:1;r:2;}").as_deref(), Ok("[{},{}]"));
+    assert_eq!(shown(b"a:2:{i:0;i:7;i:1;R:2;}").as_deref(), Ok("[7,7]"));
+    let refused = [
+        &b"a:2:{i:0;i:7;i:1;r:2;}"[..],
+        b"a:2:{i:0;a:0:{}i:1;r:2;}",
+        b"a:1:{i:0;r:1;}",
+        b"O:3:\"A B\":0:{}",
+        b"O:1:\"A\":1:{s:2:\"\0a\";i:1;}",
+    ];
+    for written in refused {
+        assert!(read(written).is_err(), "{written:?}");
+    }
+}
+
+#[test]
 fn a_value_within_itself_is_nothing() {
     assert_eq!(shown(b"a:2:{i:0;R:1;i:1;i:7;}").as_deref(), Ok("[null,7]"));
     assert_eq!(shown(b"O:1:\"A\":1:{s:4:\"self\";r:1;}").as_deref(), Ok(r#"{"self":null}"#));
@@ -137,23 +153,21 @@ fn hostile_records_are_refused_within_bounds() {
         assert!(read(written.as_bytes()).is_err(), "{written}");
     }
     // Every level holds the one before it twice.
-    let mut doubling = "a:40:{i:0;a:0:{}".to_owned();
-    for level in 1..40 {
-        let inner = 2 + (level - 1) * 3 - if level == 1 { 0 } else { 2 };
-        doubling += &format!("i:{level};a:2:{{i:0;r:{inner};i:1;r:{inner};}}");
-    }
-    assert!(read((doubling + "}").as_bytes()).is_err());
+    let level = |level: usize| format!("i:{level};a:2:{{i:0;R:{0};i:1;R:{0};}}", level + 1);
+    let doubling = format!("a:40:{{i:0;a:0:{{}}{}}}", (1..40).map(level).collect::<String>());
+    assert_eq!(read(doubling.as_bytes()), Err(Fault("too many values")));
     let long = format!(
         "a:9:{{i:0;s:300000:\"{}\";{}}}",
         "x".repeat(300_000),
-        (1..9).map(|n| format!("i:{n};r:2;")).collect::<String>()
+        (1..9).map(|n| format!("i:{n};R:2;")).collect::<String>()
     );
     assert_eq!(read(long.as_bytes()), Err(Fault("too much text")));
     let many = format!("a:{0}:{{{1}}}", NODES_MAX, "i:0;N;".repeat(NODES_MAX));
     assert_eq!(read(many.as_bytes()), Err(Fault("too many values")));
     assert!(read(&vec![b'N'; BYTES_MAX + 1]).is_err());
-    let chain: String = (0..1000).map(|n| format!("i:{n};r:{};", n + 1)).collect();
-    assert!(read(format!("a:1000:{{{chain}}}").as_bytes()).is_err());
+    let chain: String = (1..1000).map(|n| format!("i:{n};r:{};", n + 1)).collect();
+    let chain = format!("a:1000:{{i:0;O:1:\"A\":0:{{}}{chain}}}");
+    assert_eq!(read(chain.as_bytes()), Err(Fault("nested too deeply")));
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn numbers_of_all_widths_are_read() {
 
 #[test]
 fn what_igbinary_does_not_write_is_refused() {
-    let refused: [&[u8]; 19] = [
+    let refused: [&[u8]; 20] = [
         b"",
         b"\x28",
         b"\x06",
@@ -50,6 +50,7 @@ fn what_igbinary_does_not_write_is_refused() {
         b"\x20\xff\xff\xff\xff\xff\xff\xff\xff",
         b"\x17\x01A\x27\x06\x01",
         b"\x22\x05",
+        b"\x14\x02\x11\x01a\x00\x1a\x00\x00",
     ];
     for body in refused {
         assert!(shown(body).is_err(), "{body:x?}");
