@@ -124,6 +124,21 @@ impl Format {
     pub fn is_written_here(&self) -> bool {
         matches!(self, Self::Express { .. } | Self::Onedoor { .. })
     }
+
+    /// The same with the newest of several secrets alone; `None` = the cookie is not signed with one of several.
+    pub fn with_newest_secret(&self) -> Option<Self> {
+        let mut newest = self.clone();
+        let secrets = match &mut newest {
+            Self::Express { secrets, .. }
+            | Self::Flask { secrets }
+            | Self::Starlette { secrets, .. }
+            | Self::Laravel { secrets } => secrets,
+            Self::Django { .. } | Self::Php { .. } | Self::Rails | Self::Onedoor { .. } => return None,
+        };
+        let several = secrets.len() > 1;
+        secrets.truncate(1);
+        several.then_some(newest)
+    }
 }
 
 /// `serializer`: what wrote a PHP record.

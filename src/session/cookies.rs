@@ -1,6 +1,10 @@
 //! Which of a request's cookies counts, and which of them go on to the upstream.
 
-use super::{Absence, Finding, LOOKUPS_MAX, Session, Sessions, format::Presented, id::SessionId};
+use super::{
+    Absence, Finding, LOOKUPS_MAX, Session, Sessions,
+    format::{Format, Presented},
+    id::SessionId,
+};
 use crate::{
     clock,
     http::cookie_header::{self, Pair},
@@ -100,23 +104,28 @@ impl Sessions {
         if self.revocations.is_unused() {
             return Vec::new();
         }
-        let proven = self.pairs(headers, https).filter_map(|pair| self.prove(pair, headers).ok());
+        let proven = self.pairs(headers, https).filter_map(|pair| self.prove(&self.format, pair, headers).ok());
         let ended = proven.filter(|(id, _)| self.revocations.knows_any(&self.format.key(id)));
         self.cutting(ended.map(|(_, place)| place).collect(), https)
     }
 
     /// The id that a cookie proves, and where the cookies stand that prove it.
-    pub(super) fn prove(&self, pair: Pair<'_>, headers: &HeaderMap) -> Result<(SessionId, Place), Absence> {
+    pub(super) fn prove(
+        &self,
+        format: &Format,
+        pair: Pair<'_>,
+        headers: &HeaderMap,
+    ) -> Result<(SessionId, Place), Absence> {
         let mut presented = Presented { value: pair.value, companion: None, now: clock::since_epoch() };
         let mut place = Place { cookie: pair.position, companion: None };
-        let Some(companion) = self.format.companion() else {
-            return self.format.verify(presented).map(|id| (id, place));
+        let Some(companion) = format.companion() else {
+            return format.verify(presented).map(|id| (id, place));
         };
         let named = |pair: &Pair<'_>| pair.name == companion.as_bytes();
         let mut absence = Absence::BadSignature;
         for companion in cookie_header::pairs(headers).filter(named).take(LOOKUPS_MAX) {
             (presented.companion, place.companion) = (Some(companion.value), Some(companion.position));
-            match self.format.verify(presented) {
+            match format.verify(presented) {
                 Ok(id) => return Ok((id, place)),
                 Err(cause) => absence = cause,
             }

@@ -44,6 +44,8 @@ const LOOKUPS_MAX: usize = 8;
 pub struct Sessions {
     name: Arc<str>,
     format: Format,
+    /// With the newest of several secrets alone, to see how far a rotation has come.
+    newest: Option<Format>,
     own_members: &'static [&'static str],
     user: Vec<RecordPath>,
     roles: Option<RecordPath>,
@@ -135,7 +137,8 @@ impl Sessions {
         Self {
             verdicts: Verdicts::compile(config, metrics),
             name: config.name.as_str().into(),
-            format: Format::compile(config),
+            format: Format::compile(config, &config.format),
+            newest: config.format.with_newest_secret().map(|newest| Format::compile(config, &newest)),
             user: config.user.clone(),
             roles: config.roles.clone(),
             own_members: config.preset.own_members,
@@ -178,7 +181,7 @@ impl Sessions {
             if search.known.is_some() || outage.is_some() {
                 continue;
             }
-            let (id, place) = match self.prove(pair, headers) {
+            let (id, place) = match self.prove(&self.format, pair, headers) {
                 Ok(proven) if search.lookups < LOOKUPS_MAX => proven,
                 Ok((_, place)) => {
                     search.passed_over(place);
@@ -193,9 +196,12 @@ impl Sessions {
             let mut found = self.look_up(id, activity, worker).await;
             if matches!(found, Ok(Finding::Absent(Absence::NotFound, _)))
                 && self.expects_somebody()
-                && let Ok(proven) = self.prove(pair, headers)
+                && let Ok(proven) = self.prove(&self.format, pair, headers)
             {
                 found = Box::pin(self.await_record(proven, activity, worker)).await;
+            }
+            if let (Ok(Finding::Valid(_)), Some(newest)) = (&found, &self.newest) {
+                self.verdicts.signed(self.prove(newest, pair, headers).is_ok(), worker);
             }
             match found {
                 Ok(finding) => search.found(place, finding),
@@ -217,7 +223,8 @@ impl Sessions {
     /// The id that the request's cookies prove, if they prove one. Whether it has a record is asked only where
     /// several cookies prove one, so that a planted cookie does not stand before the session that is to end.
     pub async fn presented_by_id(&self, headers: &HeaderMap, https: bool, worker: Worker) -> Option<SessionId> {
-        let proven = self.pairs(headers, https).filter_map(|pair| Some(self.prove(pair, headers).ok()?.0));
+        let proven =
+            self.pairs(headers, https).filter_map(|pair| Some(self.prove(&self.format, pair, headers).ok()?.0));
         let mut proven =
             proven.filter(|id| self.revocations.is_unused() || !self.revocations.knows(&self.format.key(id)));
         let first = proven.next()?;

@@ -27,6 +27,7 @@ const WORDS: [&str; 11] = [
 pub(super) struct Verdicts {
     verdicts: [Counter; WORDS.len()],
     unreadable: Counter,
+    secrets: [Counter; 2],
 }
 
 impl Verdicts {
@@ -34,6 +35,7 @@ impl Verdicts {
         Self {
             verdicts: WORDS.map(|word| metrics.counter(&families::VERDICTS, &[&session.name, word])),
             unreadable: metrics.counter(&families::UNREADABLE, &[session.preset.format]),
+            secrets: ["newest", "older"].map(|word| metrics.counter(&families::SECRETS, &[&session.name, word])),
         }
     }
 
@@ -42,6 +44,11 @@ impl Verdicts {
         if let Some(place) = place(verdict) {
             self.verdicts[place].add(worker);
         }
+    }
+
+    /// A session is valid whose cookie is signed with the newest of several secrets, or with an older one.
+    pub(super) fn signed(&self, with_newest: bool, worker: Worker) {
+        self.secrets[usize::from(!with_newest)].add(worker);
     }
 
     /// A record could not be read.

@@ -1,6 +1,8 @@
 //! Reload: a new file is swapped in whole or not at all.
 
-use crate::harness::{Connection, Gateway, Listener, Upstream, eventually, get};
+use crate::harness::{
+    Connection, Gateway, Listener, Redis, SECRET, Setup, Upstream, eventually, get, record, signed, store_session,
+};
 
 fn text(app: &str, marker: &str) -> String {
     format!(
@@ -138,4 +140,45 @@ fn managed_sessions_in_memory_survive_a_reload() {
     gateway.replace(&text("[[rules]]\npath = \"/two\"\nrespond = { status = 200, body = \"two\" }\n"));
     answers(&gateway, "two");
     assert_eq!(gateway.send(&jar.with(get("/private"))).status(), 200);
+}
+
+#[test]
+fn secrets_are_rotated_without_a_restart_and_without_logging_anybody_out() {
+    let (redis, app) = (Redis::start(), Upstream::echo());
+    let (url, app_url) = (redis.url(), app.url());
+    let text = format!(
+        r#"
+        [store]
+        url = "{url}"
+        [session]
+        format = "express"
+        secrets_file = "secrets.txt"
+        user = "user.id"
+        [upstreams]
+        app = "{app_url}"
+        [[rules]]
+        path = "/login"
+        dest = "app"
+        session = "optional"
+        [[rules]]
+        dest = "app""#
+    );
+    let gateway = Setup::new(text).file("secrets.txt", SECRET).start();
+    let old = store_session(&redis, "one", &record("42", "[]"));
+    let newer = "the secret of the next quarter";
+    let new = format!("connect.sid={}", signed("one", newer));
+    let status = |cookie: &str| gateway.send(&get("/").cookie(cookie)).status();
+    assert_eq!((status(&old), status(&new)), (200, 401));
+    let file = gateway.file().with_file_name("secrets.txt");
+    std::fs::write(&file, format!("{newer}\n{SECRET}\n")).unwrap();
+    eventually("the new secret is taken up", || (status(&new) == 200).then_some(()));
+    assert_eq!(status(&old), 200);
+    let page = get("/metrics").send(gateway.admin).text();
+    for secret in ["newest", "older"] {
+        let line = format!("onedoor_session_secrets_total{{session=\"express\",secret=\"{secret}\"}} 1");
+        assert!(page.contains(&line), "{line} in\n{page}");
+    }
+    std::fs::write(&file, newer).unwrap();
+    eventually("the old secret is gone", || (status(&old) == 401).then_some(()));
+    assert_eq!(status(&new), 200);
 }

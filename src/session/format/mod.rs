@@ -84,9 +84,10 @@ impl Presented<'_> {
 }
 
 impl Format {
-    pub(super) fn compile(config: &session::Session) -> Self {
+    /// Takes a `[session]` as one of this format.
+    pub(super) fn compile(config: &session::Session, format: &session::Format) -> Self {
         let foreign = |dialect| Self::Foreign(Foreign::compile(config, dialect));
-        match &config.format {
+        match format {
             session::Format::Express { secrets, cookie_path, cookie_domain, cookie_max_age } => {
                 let own = express::Own {
                     path: cookie_path.clone(),

@@ -93,7 +93,7 @@ fn every_recorded_session_is_read_as_its_app_reads_it() {
         let row: Json = serde_json::from_str(line).unwrap();
         let setup = setup(&row);
         let config = section(&setup, &row);
-        let format = Format::compile(&config);
+        let format = Format::compile(&config, &config.format);
         let header = row["cookie"].as_str().unwrap();
         let now = Duration::from_secs(setup.recorded);
         let value = cookie(header, format.cookie_name(false)).unwrap();

@@ -38,6 +38,8 @@ families! {
         "What the cookies of requests turned out to be: `valid`, `unknown` (the store did not answer), or why there is no valid session.";
     UNREADABLE = Counter "onedoor_records_unreadable_total" ["format"]
         "Records in the store that could not be read as their format.";
+    SECRETS = Counter "onedoor_session_secrets_total" ["session", "secret"]
+        "Valid sessions while `secrets` names several, by what their cookie is signed with: `newest` or `older`. When `older` no longer grows, the old secrets can go.";
     STORE_UP = Gauge "onedoor_store_up" [] "1 while all connections to the store are up.";
     STORE_DURATION = Histogram "onedoor_store_duration_seconds" [] "How long the store took for a command.";
     STORE_ERRORS = Tally "onedoor_store_errors_total" ["reason"]
