@@ -4,7 +4,10 @@ use super::{
     Absence, Fault, Presented, SessionId, Value,
     python::{self, unsign},
 };
-use crate::{secret::Secret, session::value::zlib};
+use crate::{
+    secret::Secret,
+    session::value::{msgpack::Keys, zlib},
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::{
     digest::{SHA256, digest},
@@ -34,8 +37,8 @@ impl Django {
     pub(super) fn read(&self, record: &[u8]) -> Result<Value, Absence> {
         if self.0.is_empty() {
             return Ok(match record {
-                [ZLIB, ..] => python::read(&zlib::unpack(record)?)?,
-                _ => python::read(record)?,
+                [ZLIB, ..] => python::read(&zlib::unpack(record)?, Keys::Texts)?,
+                _ => python::read(record, Keys::Texts)?,
             });
         }
         let text = str::from_utf8(record).map_err(|_| NOT_SIGNED)?;
@@ -43,8 +46,8 @@ impl Django {
         let (data, _signed_at) = text.rsplit_once(':').ok_or(NOT_SIGNED)?;
         let decode = |data: &str| URL_SAFE_NO_PAD.decode(data).map_err(|_| Fault("not base64url"));
         Ok(match data.strip_prefix('.') {
-            Some(packed) => python::read(&zlib::unpack(&decode(packed)?)?)?,
-            None => python::read(&decode(data)?)?,
+            Some(packed) => python::read(&zlib::unpack(&decode(packed)?)?, Keys::Texts)?,
+            None => python::read(&decode(data)?, Keys::Texts)?,
         })
     }
 }

@@ -3,7 +3,10 @@
 use super::{
     Absence, Django, Flask, Laravel, Opened, Presented, SessionId, Starlette, Value, django, php, python, rails,
 };
-use crate::config::session::{self, Serializer};
+use crate::{
+    config::session::{self, Serializer},
+    session::value::msgpack::Keys,
+};
 use std::{sync::Arc, time::Duration};
 
 /// Sessions that the gateway reads and never writes.
@@ -70,7 +73,7 @@ impl Foreign {
     pub(super) fn open(&self, record: &[u8], now: Duration) -> Result<Opened, Absence> {
         let endless = |data| Opened { data, ends: None };
         let opened = match &self.dialect {
-            Dialect::Flask(_) => python::read(record).map(endless).map_err(Absence::from),
+            Dialect::Flask(_) => python::read(record, Keys::Any).map(endless).map_err(Absence::from),
             Dialect::Django(django) => django.read(record).map(endless),
             Dialect::Starlette(starlette) => starlette.read(record).map(endless),
             Dialect::Php(serializer) => php::read(record, *serializer).map(endless),

@@ -1,17 +1,20 @@
 //! What the frameworks of Python share: signatures, and records told apart by their first bytes.
 
 use super::{Absence, Fault, Value, json};
-use crate::session::value::{msgpack, pickle};
+use crate::session::value::{
+    msgpack::{self, Keys},
+    pickle,
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::hmac;
 use subtle::{Choice, ConstantTimeEq};
 
-/// Reads a record that was pickled, or written as JSON or MessagePack: each begins in a way of its own.
-pub(super) fn read(record: &[u8]) -> Result<Value, Fault> {
+/// Reads a record that was pickled, or written as JSON or MessagePack (with such `keys`): each begins in a way of its own.
+pub(super) fn read(record: &[u8], keys: Keys) -> Result<Value, Fault> {
     match record {
         // A map of MessagePack that begins so is empty, and nothing can follow it.
         [0x80, 2..=5, ..] | [b'(' | b'}', ..] => pickle::read(record),
-        [0x80..=0x8f | 0xde | 0xdf, ..] => msgpack::read(record),
+        [0x80..=0x8f | 0xde | 0xdf, ..] => msgpack::read_with(record, keys),
         [b'{' | b' ' | b'\t' | b'\r' | b'\n', ..] => json::read(record),
         _ => Err(Fault("neither pickle nor JSON nor MessagePack")),
     }
@@ -46,7 +49,7 @@ mod tests {
 
     #[test]
     fn records_are_told_apart_by_their_first_bytes() {
-        let read = |record: &[u8]| read(record).map(|value| json::write(&value));
+        let read = |record: &[u8]| read(record, Keys::Any).map(|value| json::write(&value));
         for record in
             [&b"\x80\x02}q\x00X\x01\x00\x00\x00aK\x01s."[..], b"\x81\xa1a\x01", b" {\"a\":1}", b"(dV\x61\nI1\ns."]
         {

@@ -7,7 +7,21 @@ use jiff::Timestamp;
 ///
 /// Timestamps are shown in RFC 3339, other extensions as bytes. Text that is not UTF-8 and maps as keys are faults.
 pub fn read(bytes: &[u8]) -> Result<Value, Fault> {
-    let mut reader = Reader { input: Input::new(bytes), budget: Budget::of(bytes)? };
+    read_with(bytes, Keys::Any)
+}
+
+/// What a map's keys may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// Anything but maps.
+    Any,
+    /// Text or bytes: Python's `msgpack` reads nothing else.
+    Texts,
+}
+
+/// As [`read`], where not every key will do.
+pub fn read_with(bytes: &[u8], keys: Keys) -> Result<Value, Fault> {
+    let mut reader = Reader { input: Input::new(bytes), budget: Budget::of(bytes)?, keys };
     let value = reader.value()?;
     if reader.input.is_empty() { Ok(value) } else { Err(Fault("something follows the value")) }
 }
@@ -15,6 +29,7 @@ pub fn read(bytes: &[u8]) -> Result<Value, Fault> {
 struct Reader<'a> {
     input: Input<'a>,
     budget: Budget,
+    keys: Keys,
 }
 
 impl Reader<'_> {
@@ -91,8 +106,10 @@ impl Reader<'_> {
         self.budget.open()?;
         let mut entries = Vec::new();
         for _ in 0..count {
+            let is_text = matches!(self.input.peek(), Some(0xa0..=0xbf | 0xc4..=0xc6 | 0xd9..=0xdb));
             let key = match self.value()? {
                 Value::Map(_) => return Err(Fault("a map as a key")),
+                _ if !is_text && self.keys == Keys::Texts => return Err(Fault("a key that is no text")),
                 key => key.into_key(),
             };
             entries.push((key, self.value()?));

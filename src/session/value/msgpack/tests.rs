@@ -62,6 +62,14 @@ fn what_is_cut_followed_or_broken_is_refused() {
     for bytes in [&b"\x01\x01"[..], b"\xc1", b"\xa1\xff", b"\x81\x80\x01", b"\xd4\xff\x00", b"\xc7\x00\xff"] {
         assert!(read(bytes).is_err(), "{bytes:02x?}");
     }
+    for (bytes, fits) in [
+        (&b"\x81\xa1a\x01"[..], true),
+        (b"\x81\xc4\x01a\x01", true),
+        (b"\x81\x01\x01", false),
+        (b"\x81\xc0\x01", false),
+    ] {
+        assert_eq!(read_with(bytes, Keys::Texts).is_ok(), fits, "{bytes:02x?}");
+    }
     let late = b"\xd7\xff\xff\xff\xff\xff\x66\x38\x7c\x89";
     assert_eq!(read(late), Err(NO_TIME));
 }
