@@ -202,6 +202,13 @@ fn only_the_judged_cookie_goes_on(app: &App, gateway: &Gateway, zoe: &Jar, max: 
         let seen = body["seen"]["cookie"].as_str().unwrap();
         assert_eq!(seen.matches(&format!("{}=", app.cookie)).count(), 1, "{seen}");
     }
+    // As PHP spells names: these, too, are the session's cookie, and come first.
+    let spellings = [app.cookie.replace('_', "."), app.cookie.replace('_', "["), format!("{}[0]", app.cookie)];
+    for name in spellings.iter().filter(|name| *name != app.cookie) {
+        let planted = format!("{name}={}", max.value(app.cookie).unwrap());
+        let body = gateway.send(&get("/").cookie(format!("{planted}; {}", zoe.text()))).json();
+        assert_eq!((&body["user"]["id"], &body["seen"]["x-forwarded-user"]), (&42.into(), &"42".into()), "{body}");
+    }
 }
 
 fn logging_out_ends_it(app: &App, gateway: &Gateway, zoe: Jar) {
