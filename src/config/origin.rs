@@ -23,9 +23,7 @@ impl Origin {
             "http" => false,
             "https" => true,
             "h2c" => return Err(Fault::new("`h2c://` is not supported yet", "use `http://`")),
-            "unix" => {
-                return Err(Fault::new("`unix:` upstreams are not supported yet", "use `http://` on a loopback port"));
-            }
+            "unix" => return Err(Fault::new("this is not a URL", "`unix:/path` is written without `//`")),
             _ => return Err(Fault::new("this URL's scheme is not supported", "use `http://` or `https://`")),
         };
         let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));

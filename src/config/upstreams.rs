@@ -7,9 +7,11 @@ use super::{
     origin::{Origin, parse_host, split_port},
     reader::Reader,
     section::Section,
+    tls::{self, ClientTls},
 };
 use http::{HeaderName, HeaderValue, StatusCode, uri::PathAndQuery};
-use std::time::Duration;
+use rustls::pki_types::ServerName;
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 use toml::de::DeValue;
 
 mod keys;
@@ -37,6 +39,10 @@ pub struct Upstream {
     pub keepalive: Duration,
     /// `connections` per endpoint, over all workers.
     pub connections: usize,
+    /// `resolve`: how often names are resolved again.
+    pub resolve: Duration,
+    /// `tls`
+    pub tls: Option<Tls>,
     /// `balance`
     pub balance: Balance,
     /// `retries`
@@ -53,7 +59,7 @@ pub struct Upstream {
     pub span: Span,
 }
 
-/// One address of an upstream. A URL with a path, query or user is refused when the file is read.
+/// One endpoint of an upstream. A URL with a path, query or user is refused when the file is read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// `https` rather than `http`.
@@ -62,9 +68,18 @@ pub struct Endpoint {
     pub host: String,
     /// The port, written or the scheme's own.
     pub port: u16,
+    /// `unix:`: the socket's file; the host is `localhost` then.
+    pub socket: Option<PathBuf>,
 }
 
 impl Endpoint {
+    /// Whether its host is a name whose addresses may change. `localhost` is this machine whatever anybody says
+    /// (RFC 6761 section 6.3), and often listens on one of its two addresses only.
+    pub fn is_resolved(&self) -> bool {
+        let is_local = self.host == "localhost" || self.host.ends_with(".localhost");
+        self.socket.is_none() && !is_local && self.host.parse::<IpAddr>().is_err()
+    }
+
     /// Host and port as a Host field carries them: without the scheme's own port.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
@@ -75,6 +90,9 @@ impl Endpoint {
 
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(socket) = &self.socket {
+            return write!(f, "unix:{}", socket.display());
+        }
         write!(f, "{}://{}", if self.https { "https" } else { "http" }, self.authority())
     }
 }
@@ -90,6 +108,15 @@ pub enum Host {
     Upstream,
     /// A literal.
     Literal(HeaderValue),
+}
+
+/// `tls`: how https endpoints are spoken to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tls {
+    /// `ca`, `cert` and `key`
+    pub client: ClientTls,
+    /// `server_name`
+    pub server_name: Option<ServerName<'static>>,
 }
 
 /// `balance`: which endpoint is next.
@@ -139,7 +166,7 @@ pub struct Eject {
 }
 
 /// Reads `[upstreams]`, in the order written. One with faults is there too, so that rules may name it.
-pub(super) fn read(section: &Section<'_>) -> Vec<Upstream> {
+pub(super) fn read(section: &Section<'_>, watched: &mut Vec<PathBuf>) -> Vec<Upstream> {
     section
         .everything()
         .into_iter()
@@ -151,7 +178,7 @@ pub(super) fn read(section: &Section<'_>) -> Vec<Upstream> {
                 _ => (None, Some(section.reader.texts(name, value))),
             };
             let table = Section::new(section.reader, &TABLE, entries, key.span());
-            let mut upstream = read_table(table, name, short.is_none());
+            let mut upstream = read_table(table, name, short.is_none(), watched);
             for text in short.into_iter().flatten() {
                 upstream.endpoints.extend(section.reader.parse(&text, parse_endpoint));
             }
@@ -163,12 +190,12 @@ pub(super) fn read(section: &Section<'_>) -> Vec<Upstream> {
 
 /// The upstream of a rule whose `dest` is this URL: its only endpoint, everything else by default.
 pub(super) fn anonymous(reader: &Reader<'_>, url: &str, span: Span) -> Upstream {
-    let mut upstream = read_table(Section::new(reader, &TABLE, None, span.clone()), url, false);
+    let mut upstream = read_table(Section::new(reader, &TABLE, None, span.clone()), url, false, &mut Vec::new());
     upstream.endpoints.extend(reader.noted(&span, parse_endpoint(url)));
     upstream
 }
 
-fn read_table(mut section: Section<'_>, name: &str, is_table: bool) -> Upstream {
+fn read_table(mut section: Section<'_>, name: &str, is_table: bool, watched: &mut Vec<PathBuf>) -> Upstream {
     if is_table {
         section.require("endpoints", "name the URLs of the service: `endpoints = [\"http://127.0.0.1:8080\"]`");
     }
@@ -182,6 +209,8 @@ fn read_table(mut section: Section<'_>, name: &str, is_table: bool) -> Upstream 
         tunnel_idle: section.duration("tunnel_idle"),
         keepalive: section.duration("keepalive"),
         connections: section.count("connections").unwrap_or_default(),
+        resolve: section.duration("resolve"),
+        tls: read_tls(section.table("tls"), watched),
         balance: section.parsed("balance", parse_balance).unwrap_or(Balance::LeastRequests),
         retries: section.count("retries").unwrap_or_default(),
         retry_on: section.statuses("retry_on"),
@@ -190,8 +219,25 @@ fn read_table(mut section: Section<'_>, name: &str, is_table: bool) -> Upstream 
         session_authority: section.flag("session_authority"),
         span: section.span.clone(),
     };
+    if upstream.tls.is_some() && !upstream.endpoints.iter().any(|endpoint| endpoint.https) {
+        let message = "`tls` means nothing without an https endpoint";
+        section.reader.error(section.span_of("tls"), message, "begin the URLs with `https://`, or leave it out");
+    }
     section.finish();
     upstream
+}
+
+fn read_tls(mut section: Section<'_>, watched: &mut Vec<PathBuf>) -> Option<Tls> {
+    if !section.exists() {
+        return None;
+    }
+    let server_name = section.parsed("server_name", |text| {
+        let fault = || Fault::new(format!("`{text}` is not a server's name"), "such as \"app.internal\"");
+        ServerName::try_from(text.to_owned()).map_err(|_| fault())
+    });
+    let client = tls::read(&mut section, watched);
+    section.finish();
+    Some(Tls { client: client?, server_name })
 }
 
 fn read_health(mut section: Section<'_>) -> Option<Health> {
@@ -270,12 +316,16 @@ fn parse_host_header(text: &str) -> Result<HeaderValue, Fault> {
 }
 
 fn parse_endpoint(text: &str) -> Result<Endpoint, Fault> {
-    if text.starts_with("unix:") {
-        return Err(Fault::new("`unix:` upstreams are not supported yet", "use `http://` on a loopback port"));
+    if let Some(path) = text.strip_prefix("unix:") {
+        if !path.starts_with('/') {
+            return Err(Fault::new("the socket's path is not absolute", "such as \"unix:/run/app.sock\""));
+        }
+        let socket = Some(PathBuf::from(path));
+        return Ok(Endpoint { https: false, host: "localhost".to_owned(), port: 80, socket });
     }
     let origin = Origin::parse(text).map_err(|fault| missing_scheme(text).unwrap_or(fault))?;
     let host = origin.host.trim_matches(['[', ']']).to_owned();
-    Ok(Endpoint { https: origin.https, host, port: origin.port })
+    Ok(Endpoint { https: origin.https, host, port: origin.port, socket: None })
 }
 
 fn missing_scheme(text: &str) -> Option<Fault> {

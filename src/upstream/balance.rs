@@ -90,7 +90,7 @@ mod tests {
         let (workers, metrics) = (Workers::current(), Metrics::new(1));
         let make = |spec| {
             let health = Health::new(metrics.gauge(&families::ENDPOINT_UP, &["a", "b"]));
-            Arc::new(Endpoint::new(spec, &upstream, &workers, None, health))
+            Arc::new(Endpoint::new(spec, None, &upstream, &workers, None, health))
         };
         upstream.endpoints.iter().map(make).collect()
     }

@@ -34,7 +34,7 @@ async fn check(upstream: Arc<Inner>, endpoint: Arc<Endpoint>, health: Health) {
         Err(_) => Some(format!("no answer within {:?}", health.timeout)),
     };
     let change = endpoint.health().checked(fault.is_none(), health.unhealthy_after, health.healthy_after);
-    let (upstream, endpoint) = (&upstream.section.name, endpoint.spec().to_string());
+    let (upstream, endpoint) = (&upstream.section.name, endpoint.name());
     match change {
         Some(true) => tracing::info!(upstream, endpoint, "an endpoint passes its checks again"),
         Some(false) => {

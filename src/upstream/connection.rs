@@ -1,6 +1,9 @@
 //! One HTTP/1.1 connection to an endpoint.
 
-use super::failure::{Failure, describe};
+use super::{
+    failure::{Failure, describe},
+    tls::Tls,
+};
 use crate::{config::upstreams::Endpoint, http::body::RequestBody, tasks};
 use http::{Request, Response};
 use hyper::{
@@ -8,11 +11,10 @@ use hyper::{
     client::conn::{TrySendError, http1},
 };
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, pki_types::ServerName};
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
 };
 use tokio_rustls::TlsConnector;
 
@@ -30,17 +32,23 @@ impl Connection {
     /// Connects within `timeout`, TLS included.
     pub(super) async fn open(
         spec: &Endpoint,
-        tls: Option<&Arc<ClientConfig>>,
+        address: Option<SocketAddr>,
+        tls: Option<&Tls>,
         timeout: Duration,
     ) -> Result<Self, Failure> {
         let opening = async {
-            let tcp = TcpStream::connect((spec.host.as_str(), spec.port)).await?;
+            if let Some(socket) = &spec.socket {
+                return Self::start(UnixStream::connect(socket).await?).await;
+            }
+            let tcp = match address {
+                Some(address) => TcpStream::connect(address).await?,
+                None => TcpStream::connect((spec.host.as_str(), spec.port)).await?,
+            };
             tcp.set_nodelay(true)?;
             match tls {
-                Some(settings) => {
-                    let name = ServerName::try_from(spec.host.clone()).map_err(io::Error::other)?;
-                    let connector = TlsConnector::from(settings.clone());
-                    Self::start(connector.connect(name, tcp).await?).await
+                Some(tls) => {
+                    let connector = TlsConnector::from(tls.settings.clone());
+                    Self::start(connector.connect(tls.name_of(spec)?, tcp).await?).await
                 }
                 None => Self::start(tcp).await,
             }

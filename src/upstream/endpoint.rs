@@ -1,13 +1,13 @@
 //! One endpoint of an upstream: its connections, and how many requests it has.
 
-use super::{affinity, connection::Connection, failure::Failure, health::Health, pool::Pool};
+use super::{affinity, connection::Connection, failure::Failure, health::Health, pool::Pool, tls::Tls};
 use crate::{
     config,
     tasks::{Worker, Workers},
 };
 use http::HeaderValue;
-use rustls::ClientConfig;
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -19,12 +19,14 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Endpoint {
     spec: config::upstreams::Endpoint,
+    /// One of its host's, where that is a name that was resolved.
+    address: Option<SocketAddr>,
     authority: HeaderValue,
     connect_timeout: std::time::Duration,
     requests: AtomicUsize,
     requests_max: usize,
     pools: Vec<Pool>,
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Tls>,
     health: Health,
     seed: u64,
 }
@@ -36,13 +38,15 @@ pub(super) struct Place(Arc<Endpoint>);
 impl Endpoint {
     pub(super) fn new(
         spec: &config::upstreams::Endpoint,
+        address: Option<SocketAddr>,
         upstream: &config::upstreams::Upstream,
         workers: &Workers,
-        tls: Option<&Arc<ClientConfig>>,
+        tls: Option<&Tls>,
         health: Health,
     ) -> Self {
         Self {
             spec: spec.clone(),
+            address,
             authority: HeaderValue::try_from(spec.authority()).unwrap_or_else(|_| HeaderValue::from_static("")),
             connect_timeout: upstream.connect_timeout,
             requests: AtomicUsize::new(0),
@@ -50,13 +54,23 @@ impl Endpoint {
             pools: workers.each(|_| Pool::new(upstream.keepalive)),
             tls: tls.filter(|_| spec.https).cloned(),
             health,
-            seed: affinity::hash([spec.to_string().as_bytes()]),
+            seed: affinity::hash([name_of(spec, address).as_bytes()]),
         }
     }
 
     /// What its own Host field would carry.
     pub(super) fn authority(&self) -> &HeaderValue {
         &self.authority
+    }
+
+    /// What people call it: its URL, and which address of it.
+    pub(super) fn name(&self) -> String {
+        name_of(&self.spec, self.address)
+    }
+
+    /// Whether it is this address of this endpoint of the configuration.
+    pub(super) fn is(&self, spec: &config::upstreams::Endpoint, address: Option<SocketAddr>) -> bool {
+        self.spec == *spec && self.address == address
     }
 
     pub(super) fn spec(&self) -> &config::upstreams::Endpoint {
@@ -95,7 +109,15 @@ impl Endpoint {
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
-        Connection::open(&self.spec, self.tls.as_ref(), self.connect_timeout).await
+        Connection::open(&self.spec, self.address, self.tls.as_ref(), self.connect_timeout).await
+    }
+}
+
+/// What people call an address of an endpoint.
+pub(super) fn name_of(spec: &config::upstreams::Endpoint, address: Option<SocketAddr>) -> String {
+    match address {
+        Some(address) => format!("{spec} at {}", address.ip()),
+        None => spec.to_string(),
     }
 }
 

@@ -12,6 +12,7 @@ mod health;
 mod meter;
 mod pool;
 mod replay;
+mod resolve;
 mod send;
 mod streaming;
 mod target;
@@ -21,16 +22,15 @@ mod tunnel;
 use crate::{
     config::{self, diagnostic::Diagnostics},
     tasks::{Worker, Workers},
-    telemetry::metrics::{Metrics, families},
+    telemetry::metrics::Metrics,
 };
 pub use affinity::{Origin, hash, rendezvous};
-use endpoint::Endpoint;
 pub use failure::Failure;
-use health::Health;
 pub use meter::Meter;
-use std::sync::Arc;
 pub use streaming::{StreamFault, Streaming};
+use target::Maker;
 pub use target::{Target, Terms};
+use tls::Tls;
 pub use tunnel::{Passed, Tunnel, TunnelEnd};
 
 /// All upstreams, in the configuration's order.
@@ -55,21 +55,16 @@ impl Upstreams {
             if let Some(target) = kept {
                 return target.clone();
             }
-            let settings = if section.endpoints.iter().any(|endpoint| endpoint.https) {
-                roots.settings().map_err(|problem| {
-                    let remedy = "install the package that holds the system's certificates (ca-certificates)";
-                    diagnostics.error(section.span.clone(), format!("https endpoints need {problem}"), remedy);
-                })
-            } else {
-                Err(())
-            };
-            let endpoints = section.endpoints.iter();
-            let endpoints = endpoints.map(|spec| {
-                let up = metrics.gauge(&families::ENDPOINT_UP, &[&section.name, &spec.to_string()]);
-                Arc::new(Endpoint::new(spec, section, workers, settings.as_ref().ok(), Health::new(up)))
+            let tls = Tls::compile(section, &mut roots).unwrap_or_else(|problem| {
+                let remedy = "install the package that holds the system's certificates (ca-certificates)";
+                diagnostics.error(section.span.clone(), format!("https endpoints need {problem}"), remedy);
+                None
             });
-            let meter = Meter::compile(&section.name, metrics);
-            let target = Target::new(section.clone(), endpoints.collect(), workers.count(), meter);
+            let maker = Maker { workers: workers.clone(), metrics: metrics.clone(), tls };
+            let target = Target::new(section.clone(), maker);
+            if section.endpoints.iter().any(config::upstreams::Endpoint::is_resolved) {
+                workers.background(resolve::watch(target.weak(), section.resolve));
+            }
             if let Some(health) = &section.health {
                 workers.background(check::watch(target.weak(), health.clone()));
             }

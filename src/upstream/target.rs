@@ -4,19 +4,25 @@ use super::{
     affinity::Origin,
     balance::Balance,
     budget::Budget,
-    endpoint::{Endpoint, Place},
+    endpoint::{self, Endpoint, Place},
     failure::Failure,
+    health::Health,
     meter::Meter,
     replay::Replay,
     send::{self, Again, Asked, Miss},
     streaming::Streaming,
+    tls::Tls,
 };
 use crate::{
     clock,
-    config::upstreams::{Host, Upstream},
+    config::{
+        self,
+        upstreams::{Host, Upstream},
+    },
     http::body::{Progress, RequestBody},
     identity::Forward,
-    tasks::Worker,
+    tasks::{Worker, Workers},
+    telemetry::metrics::{Metrics, families},
 };
 use arc_swap::ArcSwap;
 use http::{
@@ -24,6 +30,7 @@ use http::{
     header::{HOST, UPGRADE},
 };
 use std::{
+    net::SocketAddr,
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
@@ -39,6 +46,27 @@ pub(super) struct Inner {
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     balance: Balance,
     budget: Budget,
+    maker: Maker,
+}
+
+/// What endpoints are made with.
+#[derive(Debug)]
+pub(super) struct Maker {
+    pub(super) workers: Workers,
+    pub(super) metrics: Metrics,
+    pub(super) tls: Option<Tls>,
+}
+
+impl Maker {
+    fn endpoint(
+        &self,
+        section: &Upstream,
+        spec: &config::upstreams::Endpoint,
+        address: Option<SocketAddr>,
+    ) -> Arc<Endpoint> {
+        let up = self.metrics.gauge(&families::ENDPOINT_UP, &[&section.name, &endpoint::name_of(spec, address)]);
+        Arc::new(Endpoint::new(spec, address, section, &self.workers, self.tls.as_ref(), Health::new(up)))
+    }
 }
 
 /// What a rule and a request ask of an exchange beyond the request itself.
@@ -55,10 +83,12 @@ pub struct Terms {
 }
 
 impl Target {
-    pub(super) fn new(section: Upstream, endpoints: Vec<Arc<Endpoint>>, workers: usize, meter: Meter) -> Self {
-        let balance = Balance::new(&section.balance);
+    pub(super) fn new(section: Upstream, maker: Maker) -> Self {
+        let meter = Meter::compile(&section.name, &maker.metrics);
+        let (balance, budget) = (Balance::new(&section.balance), Budget::new(maker.workers.count()));
+        let endpoints = section.endpoints.iter().map(|spec| maker.endpoint(&section, spec, None)).collect();
         let endpoints = ArcSwap::from_pointee(endpoints);
-        Self(Arc::new(Inner { section, meter, endpoints, balance, budget: Budget::new(workers) }))
+        Self(Arc::new(Inner { section, meter, endpoints, balance, budget, maker }))
     }
 
     /// Whether it was made from an equal section, wherever in the file that stood.
@@ -93,14 +123,14 @@ impl Target {
 
     /// The endpoint that a request with this key would go to now, as a URL.
     pub fn next_endpoint(&self, key: Option<u64>) -> String {
-        self.0.place(key, &[]).map_or_else(|| "none".to_owned(), |place| place.endpoint().spec().to_string())
+        self.0.place(key, &[]).map_or_else(|| "none".to_owned(), |place| place.endpoint().name())
     }
 
     /// The endpoints that get no requests now, as URLs.
     pub fn sick_endpoints(&self) -> Vec<String> {
         let endpoints = self.0.endpoints();
         let sick = endpoints.iter().filter(|endpoint| !endpoint.health().is_in());
-        sick.map(|endpoint| endpoint.spec().to_string()).collect()
+        sick.map(|endpoint| endpoint.name()).collect()
     }
 
     /// Whether it goes by this authority, so that a URL with it leads here.
@@ -205,6 +235,30 @@ impl Inner {
         self.endpoints.load_full()
     }
 
+    /// From now on these are the addresses of the endpoints with names; answers whether anything changed. Those that
+    /// are left live on, with their health and connections; one that has vanished ends with its last request.
+    pub(super) fn follow(&self, addresses: &[(&config::upstreams::Endpoint, Vec<SocketAddr>)]) -> bool {
+        let before = self.endpoints.load_full();
+        let mut now: Vec<Arc<Endpoint>> = Vec::new();
+        for spec in &self.section.endpoints {
+            let found = addresses.iter().find(|(resolved, _)| *resolved == spec);
+            let Some((_, found)) = found else {
+                now.extend(before.iter().filter(|endpoint| endpoint.spec() == spec).cloned());
+                continue;
+            };
+            for address in found {
+                let known = before.iter().find(|endpoint| endpoint.is(spec, Some(*address))).cloned();
+                now.push(known.unwrap_or_else(|| self.maker.endpoint(&self.section, spec, Some(*address))));
+            }
+        }
+        let changed =
+            now.len() != before.len() || now.iter().zip(&*before).any(|(now, before)| !Arc::ptr_eq(now, before));
+        if changed {
+            self.endpoints.store(Arc::new(now));
+        }
+        changed
+    }
+
     fn has_several(&self) -> bool {
         self.endpoints.load().len() > 1
     }
@@ -252,7 +306,7 @@ impl Inner {
         if let Some(duration) = endpoint.health().failed(self.section.eject, may_be_ejected) {
             self.meter.ejected(worker);
             let (upstream, cause) = (&self.section.name, failure.to_string());
-            let endpoint = endpoint.spec().to_string();
+            let endpoint = endpoint.name();
             tracing::warn!(upstream, endpoint, ?duration, cause, "an endpoint failed too often and gets no requests");
         }
     }
@@ -263,7 +317,7 @@ impl Inner {
         for endpoint in self.endpoints.load().iter() {
             endpoint.pool(worker).close_unused();
             if endpoint.health().settle(now, self.section.eject) {
-                let (upstream, endpoint) = (&self.section.name, endpoint.spec().to_string());
+                let (upstream, endpoint) = (&self.section.name, endpoint.name());
                 tracing::info!(upstream, endpoint, "an endpoint is tried again");
             }
         }

@@ -1,11 +1,16 @@
 //! Upstreams: connections are kept and used again, bodies stream, and one stale connection is not a lost request.
 
 use crate::harness::{
-    Connection, Gateway, Listener, Message, Reply, Request, Upstream, eventually, free_address, get, open_gateway,
-    open_rule, post,
+    Connection, Dir, Gateway, Listener, Message, Reply, Request, Upstream, eventually, free_address, get, onedoor,
+    open_gateway, open_rule, post,
 };
 use sha2::{Digest, Sha256};
-use std::{sync::mpsc, thread};
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixListener,
+    sync::mpsc,
+    thread,
+};
 
 fn single_worker(app: &str) -> Gateway {
     Gateway::start(open_rule(&format!("{{ endpoints = \"{app}\", keepalive = \"30s\" }}")))
@@ -321,4 +326,32 @@ fn parallel_requests_do_not_mix() {
             });
         }
     });
+}
+
+#[test]
+fn an_upstream_may_listen_on_a_unix_socket() {
+    let dir = Dir::new();
+    let path = dir.path().join("app.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let (seen, requests) = mpsc::channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            while let Some(first) = head.next() {
+                let lines: Vec<String> = head.by_ref().take_while(|line| !line.is_empty()).collect();
+                seen.send((first, lines)).unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+            }
+        }
+    });
+    let gateway = Gateway::start(open_rule(&format!("\"unix:{}\"", path.display())));
+    for target in ["/one", "/two"] {
+        assert_eq!(gateway.send(&get(target).header("Host", "door.test")).text(), "ok");
+        let (first, lines) = requests.recv().unwrap();
+        assert_eq!(first, format!("GET {target} HTTP/1.1"));
+        assert!(lines.iter().any(|line| line.eq_ignore_ascii_case("host: door.test")), "{lines:?}");
+    }
+    let explained = onedoor(&["explain", "GET", "/", "-c"]).arg(gateway.file()).output().unwrap();
+    let told = String::from_utf8(explained.stdout).unwrap();
+    assert!(told.contains(&format!("endpoint  unix:{}", path.display())), "{told}");
 }

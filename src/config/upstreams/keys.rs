@@ -9,7 +9,7 @@ pub(in crate::config) static TABLE: Table = Table {
         Key {
             name: "endpoints",
             shape: Shape::Texts(&[]),
-            meaning: "URLs, `http://host:port` or `https://host:port`. Required.",
+            meaning: "URLs: `http://host:port`, `https://host:port` or `unix:/path`. Required.",
         },
         Key {
             name: "host",
@@ -47,6 +47,12 @@ pub(in crate::config) static TABLE: Table = Table {
             shape: Shape::Count { default: Some(1024), from: 1, to: 10_000_000 },
             meaning: "Per endpoint, over all workers; beyond it 503 at once.",
         },
+        Key {
+            name: "resolve",
+            shape: Shape::Duration { default: Some("30s"), zero: false },
+            meaning: "How often host names are resolved again; each of their addresses is an endpoint.",
+        },
+        Key { name: "tls", shape: Shape::Table(&TLS), meaning: "How https endpoints are spoken to." },
         Key {
             name: "balance",
             shape: Shape::Text(Some("least_requests")),
@@ -101,6 +107,29 @@ static HEALTH: Table = Table {
             name: "healthy_after",
             shape: Shape::Count { default: Some(2), from: 1, to: 1000 },
             meaning: "So many checks in a row must pass.",
+        },
+    ],
+};
+
+/// The keys of `tls`.
+static TLS: Table = Table {
+    name: "tls = { ca = ... }",
+    keys: &[
+        Key {
+            name: "ca",
+            shape: Shape::Text(None),
+            meaning: "A PEM file: who is trusted. By default the system's roots.",
+        },
+        Key {
+            name: "cert",
+            shape: Shape::Text(None),
+            meaning: "A PEM file: the gateway's certificate for the service.",
+        },
+        Key { name: "key", shape: Shape::Text(None), meaning: "A PEM file: the private key of `cert`." },
+        Key {
+            name: "server_name",
+            shape: Shape::Text(None),
+            meaning: "The name that is asked for and verified. By default the endpoint's.",
         },
     ],
 };
