@@ -118,3 +118,33 @@ fn a_session_the_app_has_ended_is_over_for_the_gateway() {
     assert_eq!(jar.with(post("/logout", "")).send(site.writer.address).status(), 200, "not through the gateway");
     assert_eq!(site.gateway.send(&jar.with(get("/"))).status(), 401);
 }
+
+#[test]
+fn what_an_app_writes_after_the_end_of_a_session_brings_nobody_back() {
+    let text = COUNTER
+        .replace("\"${AUTH}\"", "{ endpoints = \"${AUTH}\", session_authority = true }")
+        .replace("\"/logout\"", "\"/logout\", \"/slow\", \"/sign-out\"");
+    for generation in GENERATIONS {
+        let site = counter_site(generation, &text);
+        let mut jar = log_in(&site, "42");
+        let old = jar.clone();
+        assert_eq!(read(&site, &mut jar).status(), 200);
+        std::thread::scope(|scope| {
+            let slow = scope.spawn(|| site.gateway.send(&old.with(post("/slow?wait=1000", ""))));
+            eventually("the app works on the session", || {
+                site.writer.output().contains("slow has begun").then_some(())
+            });
+            let bye = jar.send(post("/sign-out", ""), site.gateway.address);
+            assert_eq!((bye.status(), jar.text().as_str()), (200, ""), "{generation}: the cookie is cleared");
+            assert_eq!(read(&site, &mut old.clone()).status(), 401);
+            assert_eq!(slow.join().unwrap().json()["count"], 1);
+        });
+        assert_eq!(site.redis.keys("sess:*").len(), 1, "{generation}: the app wrote the record again");
+        assert_eq!(read(&site, &mut old.clone()).status(), 401, "{generation}: and nobody is logged in by it");
+        assert_eq!(site.gateway.send(&old.with(post("/increment", ""))).status(), 403, "nor at the app itself");
+        let mut again = old;
+        let welcome = again.send(post("/login", "user=42&return_to=/"), site.gateway.address);
+        assert_eq!(welcome.status(), 303);
+        assert_eq!(read(&site, &mut again).status(), 200, "{generation}: a new login counts");
+    }
+}

@@ -4,7 +4,10 @@ use crate::harness::{
     Gateway, Jar, Message, Redis, Reply, SECRET, Upstream, eventually, express_gateway, get, record, signed,
     store_session,
 };
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 const RULES: &str = r#"
 [[rules]]
@@ -205,4 +208,59 @@ fn who_has_just_logged_in_does_not_bounce_though_the_record_is_late() {
     let stranger = get("/").cookie(format!("connect.sid={}", signed("never", SECRET)));
     assert_eq!(gateway.send(&stranger).status(), 401);
     assert!(now() - begun < Duration::from_secs(5), "nobody else waits");
+}
+
+/// An app as PHP is: it takes the id that the browser brings, and keeps it.
+fn php(redis: &Arc<Redis>) -> Upstream {
+    let redis = redis.clone();
+    Upstream::start(move |request| {
+        let cookie = request.header("cookie").unwrap_or_default();
+        let brought = cookie.split("; ").find_map(|pair| pair.strip_prefix("PHPSESSID="));
+        let id = brought.map_or_else(|| format!("{:032}", redis.keys("*").len()), str::to_owned);
+        let key = format!("PHPREDIS_SESSION:{id}");
+        match request.target() {
+            "/login" => redis.set(&key, "user|a:1:{s:2:\"id\";i:42;}"),
+            "/logout" => drop(redis.ask(&["DEL", &key])),
+            _ => {}
+        }
+        Reply::new(200, &[("Set-Cookie", &format!("PHPSESSID={id}; path=/"))], "")
+    })
+}
+
+#[test]
+fn who_logs_in_again_under_the_same_id_is_in_again_unless_the_gateway_ended_that_id() {
+    let redis = Arc::new(Redis::start());
+    let app = php(&redis);
+    let (url, app_url) = (redis.url(), app.url());
+    let gateway = Gateway::start(format!(
+        r#"
+        [store]
+        url = "{url}"
+        [session]
+        format = "php"
+        user = "user.id"
+        idle_timeout = "3s"
+        [upstreams]
+        app = "{app_url}"
+        [[rules]]
+        path = "/logout"
+        dest = "app"
+        session = "off"
+        {RULES}"#
+    ));
+    let mut jar = Jar::default();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(jar.send(get("/login"), gateway.address).status(), 200);
+        assert_eq!(jar.send(get("/"), gateway.address).status(), 200);
+        ids.push(jar.value("PHPSESSID").unwrap().to_owned());
+        jar.send(get("/logout"), gateway.address);
+        assert_eq!(gateway.send(&jar.with(get("/poll"))).status(), 401);
+    }
+    assert_eq!(ids[0], ids[1], "the same browser, the same id");
+    assert_eq!(jar.send(get("/login"), gateway.address).status(), 200);
+    eventually("it is idle", || (gateway.send(&jar.with(get("/poll"))).status() == 401).then_some(()));
+    assert_eq!(jar.send(get("/login"), gateway.address).status(), 200);
+    assert_ne!(jar.value("PHPSESSID"), Some(ids[0].as_str()), "the app saw no cookie, so it made a new id");
+    assert_eq!(jar.send(get("/"), gateway.address).status(), 200);
 }

@@ -101,6 +101,11 @@ impl App {
         self.process.kill();
     }
 
+    /// Everything it has printed.
+    pub(crate) fn output(&self) -> String {
+        self.process.output()
+    }
+
     fn wait(&self) {
         eventually(&format!("{} serves: {}", self.script, self.process.output()), || {
             get("/login").try_send(self.address).filter(|response| response.status() == 200)

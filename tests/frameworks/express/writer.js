@@ -37,6 +37,18 @@ app.post('/increment', (req, res) => {
   res.json({ count: req.session.count });
 });
 
+// Changes the session only after a while: what is written then is late.
+app.post('/slow', (req, res) => {
+  console.log('slow has begun');
+  setTimeout(() => {
+    req.session.count += 1;
+    res.json({ count: req.session.count });
+  }, Number(req.query.wait) || 0);
+});
+
+// Leaves the end of the session to the gateway.
+app.post('/sign-out', (req, res) => res.set('Session-Logout', 'this').json({ bye: true }));
+
 app.post('/logout', (req, res, next) => {
   req.session.destroy((error) => (error ? next(error) : res.json({ bye: true })));
 });
