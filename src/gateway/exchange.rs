@@ -31,6 +31,9 @@ static FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// The status in the log when the client left before there was an answer.
 const CLIENT_LEFT: u16 = 499;
 
+/// The least time that finding out who is calling must take to be logged.
+const SLOW_STORE: Duration = Duration::from_millis(1);
+
 /// One request from its head to the end of its response.
 #[derive(Debug)]
 pub struct Exchange {
@@ -59,7 +62,9 @@ struct Line {
     log: AccessLog,
     host: Option<HeaderValue>,
     rule: Option<Arc<str>>,
+    matched: Option<Instant>,
     verdict: Option<&'static str>,
+    store: Option<Duration>,
     user: Option<Box<str>>,
     cause: Option<Cow<'static, str>>,
     would_refuse: Option<&'static str>,
@@ -81,7 +86,9 @@ impl Exchange {
                 log,
                 host: head.headers.get(HOST).cloned(),
                 rule: None,
+                matched: None,
                 verdict: None,
+                store: None,
                 user: None,
                 cause: None,
                 would_refuse: None,
@@ -168,6 +175,7 @@ impl Exchange {
         self.rule = Some(rule.index);
         if let Some(line) = &mut self.log {
             line.rule = Some(rule.name.clone());
+            line.matched = Some(clock::now());
         }
     }
 
@@ -193,6 +201,8 @@ impl Exchange {
             Verdict::Unknown(outage) => ("unknown", Some(outage.0.clone())),
         };
         line.verdict = Some(verdict);
+        let waited = line.matched.filter(|_| verdict != "not_asked").map(|matched| clock::now() - matched);
+        line.store = waited.filter(|waited| *waited >= SLOW_STORE);
         line.cause = cause.map(Cow::Owned);
     }
 
@@ -325,6 +335,7 @@ impl Drop for Exchange {
             request_id: self.arrival.request_id.to_str().unwrap_or_default(),
             rule: line.rule.as_deref(),
             verdict: line.verdict,
+            store_ms: line.store.map(milliseconds),
             user: line.user.as_deref(),
             reason: self.reason,
             cause: line.cause.as_deref(),

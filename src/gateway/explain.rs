@@ -7,10 +7,12 @@ use super::{
     snapshot::{Snapshot, is_own, question},
 };
 use crate::{
+    clock,
     config::rules::Requirement,
     http::{Head, host::HostFault, message, path::NormalPath, peer::Peer},
     rules::{Action, Unmatched},
-    session::{Keep, Verdict},
+    session::{Absence, Keep, Verdict},
+    telemetry::access_log::milliseconds,
     upstream::Origin,
 };
 use http::{HeaderMap, HeaderName};
@@ -86,8 +88,17 @@ impl Snapshot {
             tell(story, "preflight", format_args!("goes on without cookie or identity"));
         }
 
+        let begun = clock::now();
         let caller = self.callers.identify(question(rule, &entry), &head, exchange.arrival(), peer.worker).await;
         tell(story, "session", format_args!("{} by {}", requirement(rule.access.requirement()), rule.name));
+        let is_hopeless = matches!(
+            caller.verdict,
+            Verdict::NotAsked | Verdict::Absent(Absence::NoCookie | Absence::Malformed | Absence::BadSignature)
+        );
+        if !is_hopeless {
+            let took = milliseconds(begun.elapsed());
+            tell(story, "store", format_args!("asked within {took} ms, connecting included"));
+        }
         match &caller.verdict {
             Verdict::NotAsked => tell(story, "verdict", format_args!("not asked")),
             Verdict::Known(session) => {

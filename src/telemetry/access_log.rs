@@ -44,6 +44,9 @@ pub struct Entry<'a> {
     /// What is known about the caller: `session`, `anonymous`, `unknown`, `not_asked`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<&'static str>,
+    /// How long it took to find out who is calling, in milliseconds; left out where that was less than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_ms: Option<f64>,
     /// The user's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<&'a str>,

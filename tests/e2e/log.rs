@@ -34,6 +34,16 @@ fn each_request_is_one_line_that_says_what_happened() {
 }
 
 #[test]
+fn a_slow_store_is_told() {
+    let (redis, app) = (Redis::start(), Upstream::echo());
+    let gateway = express_gateway(&redis, &app.url(), "", RULES);
+    let cookie = store_session(&redis, "one", &record("1", "[]"));
+    redis.ask(&["CLIENT", "PAUSE", "100", "ALL"]);
+    gateway.send(&get("/slow").cookie(&cookie));
+    assert!(gateway.log_line("/slow")["store_ms"].as_f64().unwrap() >= 1.0);
+}
+
+#[test]
 fn the_exact_cause_of_a_refusal_is_told_here() {
     let (redis, app) = (Redis::start(), Upstream::echo());
     let gateway = express_gateway(&redis, &app.url(), "", RULES);

@@ -20,6 +20,8 @@ fn setup(url: &str, store: &str, app: &Upstream) -> Setup {
         format = "express"
         secrets = ["{SECRET}"]
         user = "user.id"
+        # Kept beside the records, in the same slots.
+        idle_timeout = "1h"
         [upstreams]
         app = "{app}"
         [[rules]]
