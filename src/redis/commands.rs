@@ -8,7 +8,7 @@ use std::time::Duration;
 impl Primaries {
     /// The first `bytes_max` bytes of a string; empty if there is none.
     pub async fn read(&self, worker: Worker, key: &str, bytes_max: usize) -> Result<Bytes, Failure> {
-        self.ask(key, |redis| async move { redis.read(worker, key, bytes_max).await }).await
+        self.ask(worker, key, |redis| async move { redis.read(worker, key, bytes_max).await }).await
     }
 
     /// As [`Primaries::read`], together with the time that the key has left (`None` = it does not expire) and with what
@@ -20,12 +20,12 @@ impl Primaries {
         beside: [Option<&str>; 2],
         bytes_max: usize,
     ) -> Result<(Bytes, Option<Duration>, [Result<Bytes, Failure>; 2]), Failure> {
-        self.ask(key, |redis| async move { redis.read_whole(worker, key, beside, bytes_max).await }).await
+        self.ask(worker, key, |redis| async move { redis.read_whole(worker, key, beside, bytes_max).await }).await
     }
 
     /// Creates a string that lives for `ttl`; `false` if the key was already there.
     pub async fn create(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<bool, Failure> {
-        self.ask(key, |redis| {
+        self.ask(worker, key, |redis| {
             let value = value.clone();
             async move { redis.create(worker, key, value, ttl).await }
         })
@@ -34,7 +34,7 @@ impl Primaries {
 
     /// Writes a string that lives for `ttl`, whatever the key held before.
     pub async fn write(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<(), Failure> {
-        self.ask(key, |redis| {
+        self.ask(worker, key, |redis| {
             let value = value.clone();
             async move { redis.write(worker, key, value, ttl).await }
         })
@@ -43,12 +43,12 @@ impl Primaries {
 
     /// Deletes a key; `false` if it was not there.
     pub async fn delete(&self, worker: Worker, key: &str) -> Result<bool, Failure> {
-        self.ask(key, |redis| async move { redis.delete(worker, key).await }).await
+        self.ask(worker, key, |redis| async move { redis.delete(worker, key).await }).await
     }
 
     /// Replaces `expected` by `new`; the time to live stays.
     pub async fn swap(&self, worker: Worker, key: &str, expected: Bytes, new: Bytes) -> Result<Swap, Failure> {
-        self.ask(key, |redis| {
+        self.ask(worker, key, |redis| {
             let (expected, new) = (expected.clone(), new.clone());
             async move { redis.swap(worker, key, expected, new).await }
         })
@@ -65,11 +65,11 @@ impl Primaries {
         tolerance: Duration,
         step: Step,
     ) -> Result<Option<Duration>, Failure> {
-        self.ask(key, |redis| async move { redis.throttle(worker, key, interval, tolerance, step).await }).await
+        self.ask(worker, key, |redis| async move { redis.throttle(worker, key, interval, tolerance, step).await }).await
     }
 
     /// Lets a key live for `ttl` from now; `false` if it is not there, and then it stays away, or lives longer anyway.
     pub async fn renew(&self, worker: Worker, key: &str, ttl: Duration) -> Result<bool, Failure> {
-        self.ask(key, |redis| async move { redis.renew(worker, key, ttl).await }).await
+        self.ask(worker, key, |redis| async move { redis.renew(worker, key, ttl).await }).await
     }
 }

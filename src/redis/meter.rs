@@ -36,4 +36,9 @@ impl Meter {
         };
         self.errors.add(worker, 0, reason);
     }
+
+    /// The time was over before a command could be answered by the right server.
+    pub(super) fn given_up(&self, worker: Worker) {
+        self.errors.add(worker, 0, "connection");
+    }
 }

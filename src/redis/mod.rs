@@ -344,12 +344,12 @@ impl Redis {
         if error.details().contains("WRONGTYPE") {
             return Failure::WrongType;
         }
-        self.meter.failed(worker, error);
         let cause = health::describe(error);
         let elsewhere = ASTRAY.iter().any(|code| error.details().starts_with(code));
         if self.trust != Trust::Blind && (may_repeat || elsewhere) {
             return Failure::Astray { cause, ask: cluster::asked(error.details()) };
         }
+        self.meter.failed(worker, error);
         self.health.complain(&cause);
         Failure::Outage(cause)
     }

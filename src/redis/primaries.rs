@@ -5,11 +5,12 @@ use super::{
     cluster::{self, NOBODY},
     informant::Informant,
     link::Trust,
+    meter::Meter,
 };
 use crate::{
     clock,
     config::store::{self, Address, Url},
-    tasks::{self, Workers},
+    tasks::{self, Worker, Workers},
     telemetry::metrics::Metrics,
 };
 use arc_swap::ArcSwap;
@@ -33,6 +34,7 @@ pub struct Primaries {
     changes: watch::Receiver<()>,
     astray: Arc<Notify>,
     timeout: Duration,
+    meter: Meter,
     /// Whether they may change at all.
     moving: bool,
     _ended: oneshot::Sender<()>,
@@ -106,7 +108,7 @@ impl Primaries {
             let mut task = Some(follower.follow(end));
             workers.each(|_| task.take().map(tasks::background));
         }
-        Self { map, changes, astray, timeout, moving, _ended: ended }
+        Self { map, changes, astray, timeout, meter: Meter::new(metrics), moving, _ended: ended }
     }
 
     /// Whether a part of the keys is known to be out of reach.
@@ -127,7 +129,12 @@ impl Primaries {
 
     /// Sends a command to the key's primary. One that went to a wrong server, or to none, was not executed and is sent
     /// again to the right one, as long as the time allows.
-    pub async fn ask<T, F>(&self, key: &str, command: impl Fn(Arc<Redis>) -> F) -> Result<T, Failure>
+    pub(super) async fn ask<T, F>(
+        &self,
+        worker: Worker,
+        key: &str,
+        command: impl Fn(Arc<Redis>) -> F,
+    ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>>,
     {
@@ -151,7 +158,10 @@ impl Primaries {
             let (cause, ask) = match time::timeout_at(deadline, attempt).await {
                 Ok(Err(Failure::Astray { cause, ask })) => (cause, ask),
                 Ok(answer) => return answer,
-                Err(_) => return Err(Failure::Outage("no answer in time".to_owned())),
+                Err(_) => {
+                    self.meter.given_up(worker);
+                    return Err(Failure::Outage("no answer in time".to_owned()));
+                }
             };
             if let Some(address) = ask {
                 let map = self.map.load();
@@ -164,6 +174,7 @@ impl Primaries {
             self.astray.notify_one();
             let retry = Instant::from_std(clock::now() + RETRY);
             if retry >= deadline {
+                self.meter.given_up(worker);
                 return Err(Failure::Outage(cause));
             }
             // An error would mean that nothing will ever change.
@@ -191,7 +202,7 @@ struct Follower<O> {
 
 impl<O: Fn(&store::Redis, Trust) -> Arc<Redis>> Follower<O> {
     async fn follow(self, mut end: oneshot::Receiver<()>) {
-        let (mut informant, mut told) = (Informant::new(self.timeout), String::new());
+        let (mut informant, mut told) = (Informant::new(self.timeout), false);
         loop {
             tokio::select! {
                 _ = &mut end => return,
@@ -206,7 +217,7 @@ impl<O: Fn(&store::Redis, Trust) -> Arc<Redis>> Follower<O> {
     }
 
     /// Asks one that may know, another one each time that the answer does not help.
-    async fn look(&self, informant: &mut Informant, told: &mut String) {
+    async fn look(&self, informant: &mut Informant, told: &mut bool) {
         let known = self.map.load_full();
         let all: Vec<_> = match &self.seeker {
             Seeker::Sentinels(sentinel) => sentinel.sentinels.clone(),
@@ -214,14 +225,14 @@ impl<O: Fn(&store::Redis, Trust) -> Arc<Redis>> Follower<O> {
         };
         match informant.ask(&all, &self.seeker).await {
             Ok(found) => {
-                told.clear();
+                *told = false;
                 self.take(found);
             }
-            Err(cause) if cause == *told => {}
-            Err(cause) => {
+            Err(cause) if !*told => {
                 tracing::warn!(cause, "nobody says where the store's primaries are");
-                *told = cause;
+                *told = true;
             }
+            Err(_) => {}
         }
         let map = self.map.load();
         if map.all.iter().any(|redis| redis.degraded()) {

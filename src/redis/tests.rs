@@ -143,6 +143,19 @@ async fn a_server_that_was_never_there_is_found_once_it_comes() {
 }
 
 #[tokio::test]
+async fn a_server_that_becomes_a_replica_is_an_outage_for_writing_until_it_is_none_any_more() {
+    let server = Server::start(&[]);
+    let redis = connected(&server).await;
+    server.cli(&["replicaof", "127.0.0.1", "1"]);
+    let begun = clock::now();
+    let created = redis.create(W, "k", "one".into(), Duration::from_secs(60)).await;
+    assert!(matches!(created, Err(Failure::Outage(_))), "{created:?}");
+    assert!(begun.elapsed() < TIMEOUT + SLACK, "{:?}", begun.elapsed());
+    server.cli(&["replicaof", "no", "one"]);
+    until("healed", async || redis.create(W, "k", "one".into(), Duration::from_secs(60)).await == Ok(true)).await;
+}
+
+#[tokio::test]
 async fn a_killed_connection_comes_back() {
     let server = Server::start(&[]);
     let redis = connected(&server).await;

@@ -177,6 +177,28 @@ fn a_planned_failover_is_followed_although_the_old_primary_goes_on_answering() {
 }
 
 #[test]
+fn a_primary_that_hangs_is_replaced_and_what_it_says_afterwards_does_not_count() {
+    let primary = Redis::start();
+    let replica = Redis::replica_of(&primary);
+    let (sentinel, app) = (Sentinel::of(&primary), Upstream::echo());
+    for id in ["one", "two"] {
+        primary.set(&format!("sess:{id}"), record("1", "[]"));
+    }
+    eventually("the replica has it", || replica.ask(&["GET", "sess:two"]));
+    let gateway = setup(&sentinel.url(), "", &app).start();
+    passes(&gateway, "one");
+    primary.pause();
+    assert_eq!(status(&gateway, "one"), 503);
+    store_is(&gateway, "degraded");
+    passes(&gateway, "one");
+    replica.ask(&["DEL", "sess:one"]);
+    primary.resume();
+    for _ in 0..20 {
+        assert_eq!((status(&gateway, "one"), status(&gateway, "two")), (401, 200));
+    }
+}
+
+#[test]
 fn one_dead_primary_of_a_cluster_stops_its_own_slots_alone() {
     let (mut cluster, app) = (Cluster::start(0), Upstream::echo());
     let home = |id: &str| cluster.home_of(&format!("sess:{id}"));
