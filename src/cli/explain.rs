@@ -62,7 +62,7 @@ pub(super) fn run(question: Question) -> Outcome {
         let snapshot = compiled.map_err(|findings| Exit::new(code::CONFIG, findings))?;
         let local_port = config.server.listen.iter().find_map(|listen| match listen {
             Listen::Tcp(address) => Some(address.port()),
-            Listen::Unix(_) => None,
+            Listen::Unix(_) | Listen::Passed(_) => None,
         });
         let peer = Peer::new(Some(from), local_port, false, Worker(0));
         Ok(snapshot.explain(head, &peer).await)

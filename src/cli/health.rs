@@ -1,7 +1,10 @@
 //! `onedoor health`: whether the gateway of this configuration answers, for container probes without curl.
 
 use super::{Exit, Files, Outcome, code, load};
-use crate::config::server::Listen;
+use crate::config::{
+    Config,
+    server::{Listen, ProxyProtocol},
+};
 use clap::Args;
 use std::{
     io::{self, Read, Write},
@@ -12,6 +15,9 @@ use std::{
 
 /// A gateway that needs longer is not healthy.
 const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The page of the site's own listeners.
+const SITE: &str = "/_onedoor/healthz";
 
 /// Which gateway to ask.
 #[derive(Debug, Args)]
@@ -25,35 +31,58 @@ pub(super) struct Question {
 }
 
 pub(super) fn run(question: Question) -> Outcome {
-    let listen = match question.address {
-        Some(address) => Some(Listen::Tcp(address)),
-        None => load(&question.files.into())?.config.and_then(|config| config.server.listen.into_iter().next()),
+    let door = match question.address {
+        Some(address) => Some((Listen::Tcp(address), SITE)),
+        None => match load(&question.files.into())?.config {
+            Some(config) => door(&config),
+            None => return Ok(()),
+        },
     };
-    let Some(listen) = listen else { return Ok(()) };
-    match ask(&listen) {
+    let Some((listen, page)) = door else {
+        let text = "no address of the gateway answers to a plain request: give [admin] a `listen`";
+        return Err(Exit::new(code::UNAVAILABLE, text));
+    };
+    match ask(&listen, page) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Exit::new(code::UNAVAILABLE, "the gateway is draining or does not answer with 200")),
         Err(error) => Err(Exit::new(code::UNAVAILABLE, format_args!("the gateway cannot be reached: {error}"))),
     }
 }
 
-fn ask(listen: &Listen) -> io::Result<bool> {
+/// An address that answers to a plain request, and the page to ask for.
+fn door(config: &Config) -> Option<(Listen, &'static str)> {
+    let server = &config.server;
+    let answers = |listen: &&Listen| match listen {
+        Listen::Tcp(_) => server.tls.is_none(),
+        Listen::Unix(_) => true,
+        Listen::Passed(_) => false,
+    };
+    let site = server.listen.iter().find(answers).cloned();
+    let to_https = || server.tls.as_ref().and_then(|tls| tls.redirect_from).map(Listen::Tcp);
+    let site = site.or_else(to_https).filter(|_| server.proxy_protocol != ProxyProtocol::Required);
+    let admin = || config.admin.listen.map(|address| (Listen::Tcp(address), "/readyz"));
+    site.map(|listen| (listen, SITE)).or_else(admin)
+}
+
+fn ask(listen: &Listen, page: &str) -> io::Result<bool> {
     match listen {
         Listen::Tcp(address) => {
             let stream = TcpStream::connect_timeout(&reachable(*address), TIMEOUT)?;
             stream.set_read_timeout(Some(TIMEOUT))?;
-            exchange(stream)
+            exchange(stream, page)
         }
         Listen::Unix(path) => {
             let stream = UnixStream::connect(path)?;
             stream.set_read_timeout(Some(TIMEOUT))?;
-            exchange(stream)
+            exchange(stream, page)
         }
+        Listen::Passed(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
-fn exchange(mut stream: impl Read + Write) -> io::Result<bool> {
-    stream.write_all(b"GET /_onedoor/healthz HTTP/1.0\r\n\r\n")?;
+fn exchange(mut stream: impl Read + Write, page: &str) -> io::Result<bool> {
+    // The admin page wants a Host that it knows.
+    write!(stream, "GET {page} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     let mut status_line = [0; 12];
     stream.read_exact(&mut status_line)?;
     Ok(status_line.ends_with(b" 200"))

@@ -10,6 +10,7 @@ use crate::{
         drain::{self, Closing, Signals},
         listener::{self, Bound, Entrance, Role},
         meter::Meter,
+        passed::Passed,
         worker::{Shared, Threads},
     },
     tasks::{self, TaskTracker},
@@ -80,19 +81,26 @@ pub(super) fn serve(loaded: Loaded, source: Option<Source>, beside: impl FnOnce(
 
 fn bind_all(config: &Config) -> Result<Vec<Entrance>, Exit> {
     let server = &config.server;
-    let bind = |listen: &Listen, role| {
-        let sockets = claim(&name(listen), listener::bind(listen, server.workers, server.handover))?;
-        Ok(Entrance { role, sockets })
-    };
     let to_https = server.tls.as_ref().and_then(|tls| tls.redirect_from).map(Listen::Tcp);
-    let site = server.listen.iter().map(|listen| bind(listen, Role::Site));
-    site.chain(to_https.iter().map(|listen| bind(listen, Role::ToHttps))).collect()
+    let site = server.listen.iter().map(|listen| (listen, Role::Site));
+    let mut passed = Passed::from_environment();
+    let mut entrances = Vec::new();
+    for (listen, role) in site.chain(to_https.iter().map(|listen| (listen, Role::ToHttps))) {
+        let bound = listener::bind(listen, server.workers, server.handover, &mut passed);
+        for sockets in claim(&name(listen), bound)? {
+            let address = sockets.first().and_then(Bound::local_address);
+            let name = address.map_or_else(|| name(listen), |address| address.to_string());
+            entrances.push(Entrance { name, role, sockets });
+        }
+    }
+    Ok(entrances)
 }
 
 fn claim<T>(address: &str, outcome: io::Result<T>) -> Result<T, Exit> {
     outcome.map_err(|error| {
         let remedy = match error.kind() {
             io::ErrorKind::AddrInUse => "another process listens there: stop it, or choose another address",
+            io::ErrorKind::NotFound => "name it in the .socket unit: `FileDescriptorName=`",
             io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE",
             _ => "check the address",
         };
@@ -102,13 +110,7 @@ fn claim<T>(address: &str, outcome: io::Result<T>) -> Result<T, Exit> {
 
 /// Says where the gateway listens and what it keeps where; returns the addresses.
 fn announce(config: &Config, entrances: &[Entrance]) -> Vec<String> {
-    let addresses = config.server.listen.iter().zip(entrances);
-    let addresses: Vec<_> = addresses
-        .map(|(listen, entrance)| match entrance.sockets.first().and_then(Bound::local_address) {
-            Some(address) => address.to_string(),
-            None => name(listen),
-        })
-        .collect();
+    let addresses: Vec<_> = entrances.iter().map(|entrance| entrance.name.clone()).collect();
     let workers = config.server.workers;
     for address in &addresses {
         tracing::info!(address, workers, "listening");
@@ -123,6 +125,7 @@ fn name(listen: &Listen) -> String {
     match listen {
         Listen::Tcp(address) => address.to_string(),
         Listen::Unix(path) => format!("unix:{}", path.display()),
+        Listen::Passed(name) => format!("systemd:{name}"),
     }
 }
 

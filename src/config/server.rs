@@ -61,6 +61,8 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// `unix:/path`
     Unix(PathBuf),
+    /// `systemd:NAME`: what the process was started with.
+    Passed(String),
 }
 
 /// `proxy_protocol`.
@@ -261,8 +263,15 @@ pub(super) fn parse_listen(text: &str) -> Result<Listen, Fault> {
             Err(Fault::new("a unix socket needs an absolute path", "such as `unix:/run/onedoor.sock`"))
         };
     }
-    if text.starts_with("systemd:") {
-        return Err(Fault::new("sockets passed by systemd are not supported yet", "name an address"));
+    if let Some(name) = text.strip_prefix("systemd:") {
+        return if name.is_empty() || name.contains(':') {
+            Err(Fault::new(
+                "a socket that systemd passes has a name",
+                "as its `FileDescriptorName=`: `systemd:onedoor`",
+            ))
+        } else {
+            Ok(Listen::Passed(name.to_owned()))
+        };
     }
     parse_address(text).map(Listen::Tcp)
 }

@@ -252,7 +252,7 @@ impl Snapshot {
     fn https_port(&self) -> u16 {
         let port = |listen: &Listen| match listen {
             Listen::Tcp(address) => Some(address.port()),
-            Listen::Unix(_) => None,
+            Listen::Unix(_) | Listen::Passed(_) => None,
         };
         self.config.server.listen.iter().find_map(port).unwrap_or(443)
     }

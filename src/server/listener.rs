@@ -1,7 +1,8 @@
 //! Listening: each worker has an accept queue of its own, and no address is shared with another process by accident.
 
+use super::passed::{Passed, Socket};
 use crate::config::server::Listen;
-use socket2::{Domain, SockFilter, SockRef, Socket, Type};
+use socket2::{Domain, SockFilter, SockRef, Type};
 use std::{
     io,
     net::SocketAddr,
@@ -29,6 +30,8 @@ pub enum Role {
 /// An address that was claimed: one entry for each worker.
 #[derive(Debug)]
 pub struct Entrance {
+    /// The address, for people.
+    pub name: String,
     /// What it is for.
     pub role: Role,
     /// Its sockets.
@@ -42,6 +45,8 @@ pub enum Bound {
     Tcp(std::net::TcpListener),
     /// A unix socket, shared by the workers.
     Unix(StdUnixListener, PathBuf),
+    /// A socket that somebody else keeps open, shared by the workers.
+    Passed(Socket),
 }
 
 /// One worker's accept queue.
@@ -51,6 +56,10 @@ pub enum Listener {
     Tcp(TcpListener),
     /// A unix socket and where it is bound.
     Unix(UnixListener, PathBuf),
+    /// TCP, and somebody else's: it serves whoever comes after us.
+    PassedTcp(TcpListener),
+    /// A unix socket of that kind.
+    PassedUnix(UnixListener),
 }
 
 /// An accepted connection.
@@ -62,18 +71,35 @@ pub enum Accepted {
     Unix(UnixStream),
 }
 
-/// Claims an address for `workers` workers: one entry for each.
+/// Claims an address for `workers` workers: one entry for each. A name may stand for several sockets.
 ///
 /// The kernel lets any process of the same user join an address that is shared between workers, so the address is
 /// first claimed alone, unless `handover` asks for exactly that.
 ///
 /// # Errors
 /// When the address cannot be had.
-pub fn bind(listen: &Listen, workers: usize, handover: bool) -> io::Result<Vec<Bound>> {
+pub fn bind(listen: &Listen, workers: usize, handover: bool, passed: &mut Passed) -> io::Result<Vec<Vec<Bound>>> {
     match listen {
-        Listen::Tcp(address) => bind_tcp(*address, workers, handover),
-        Listen::Unix(path) => bind_unix(path, workers),
+        Listen::Tcp(address) => Ok(vec![bind_tcp(*address, workers, handover)?]),
+        Listen::Unix(path) => Ok(vec![bind_unix(path, workers)?]),
+        Listen::Passed(name) => passed.take(name)?.into_iter().map(|socket| share(&socket, workers)).collect(),
     }
+}
+
+fn share(socket: &Socket, workers: usize) -> io::Result<Vec<Bound>> {
+    let copy = |_| {
+        Ok(Bound::Passed(match socket {
+            Socket::Tcp(socket) => {
+                socket.set_nonblocking(true)?;
+                Socket::Tcp(socket.try_clone()?)
+            }
+            Socket::Unix(socket) => {
+                socket.set_nonblocking(true)?;
+                Socket::Unix(socket.try_clone()?)
+            }
+        }))
+    };
+    (0..workers).map(copy).collect()
 }
 
 fn bind_tcp(address: SocketAddr, workers: usize, handover: bool) -> io::Result<Vec<Bound>> {
@@ -91,8 +117,8 @@ fn bind_tcp(address: SocketAddr, workers: usize, handover: bool) -> io::Result<V
     Ok(sockets.into_iter().map(|socket| Bound::Tcp(socket.into())).collect())
 }
 
-fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
@@ -128,8 +154,8 @@ impl Bound {
     /// Its TCP address.
     pub fn local_address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(socket) => socket.local_addr().ok(),
-            Self::Unix(..) => None,
+            Self::Tcp(socket) | Self::Passed(Socket::Tcp(socket)) => socket.local_addr().ok(),
+            Self::Unix(..) | Self::Passed(Socket::Unix(_)) => None,
         }
     }
 
@@ -141,6 +167,8 @@ impl Bound {
         Ok(match self {
             Self::Tcp(socket) => Listener::Tcp(TcpListener::from_std(socket)?),
             Self::Unix(socket, path) => Listener::Unix(UnixListener::from_std(socket)?, path),
+            Self::Passed(Socket::Tcp(socket)) => Listener::PassedTcp(TcpListener::from_std(socket)?),
+            Self::Passed(Socket::Unix(socket)) => Listener::PassedUnix(UnixListener::from_std(socket)?),
         })
     }
 }
@@ -149,8 +177,12 @@ impl Listener {
     /// The next connection.
     pub async fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Self::Tcp(socket) => socket.accept().await.map(|(stream, peer)| Accepted::Tcp(stream, peer)),
-            Self::Unix(socket, _) => socket.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
+            Self::Tcp(socket) | Self::PassedTcp(socket) => {
+                socket.accept().await.map(|(stream, peer)| Accepted::Tcp(stream, peer))
+            }
+            Self::Unix(socket, _) | Self::PassedUnix(socket) => {
+                socket.accept().await.map(|(stream, _)| Accepted::Unix(stream))
+            }
         }
     }
 
@@ -180,11 +212,16 @@ impl Listener {
                 // Gone already where another worker was faster.
                 let _ = std::fs::remove_file(path);
             }
+            // Whoever keeps it open has it served by the next process, and so what waits in its queue.
+            Self::PassedTcp(_) | Self::PassedUnix(_) => {}
         }
     }
 
     /// What still arrives after [`Self::refuse_new`]; `None` once the queue stays empty.
     pub async fn accept_last(&self) -> Option<Accepted> {
+        if matches!(self, Self::PassedTcp(_) | Self::PassedUnix(_)) {
+            return None;
+        }
         tokio::time::timeout(QUIET, self.accept()).await.ok()?.ok()
     }
 }

@@ -8,6 +8,7 @@ pub mod http2;
 pub mod listener;
 pub mod meter;
 pub mod pace;
+pub mod passed;
 pub mod prefixed;
 pub mod proxy_protocol;
 pub mod timed;

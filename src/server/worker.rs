@@ -91,7 +91,7 @@ impl Threads {
     /// Lets every worker serve its share of each entrance.
     pub fn serve(&mut self, entrances: Vec<Entrance>, shared: &Shared) {
         let mut shares: Vec<Vec<_>> = self.starts.iter().map(|_| Vec::new()).collect();
-        for Entrance { role, sockets } in entrances {
+        for Entrance { role, sockets, .. } in entrances {
             for (share, socket) in shares.iter_mut().zip(sockets) {
                 share.push((role, socket));
             }

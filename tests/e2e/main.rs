@@ -30,6 +30,7 @@ mod refusals;
 mod reload;
 mod rules;
 mod sessions_express;
+mod socket_activation;
 mod store_outage;
 mod tls;
 mod topologies;

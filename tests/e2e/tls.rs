@@ -1,6 +1,6 @@
 //! TLS at the door: certificates by name, reload, versions, client certificates, and the way from http.
 
-use crate::harness::{Connection, Gateway, Redis, Reply, Setup, Upstream, eventually, get, open_rule};
+use crate::harness::{Connection, Gateway, Redis, Reply, Setup, Upstream, eventually, get, onedoor, open_rule};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::{
     ClientConfig, ClientConnection, StreamOwned,
@@ -214,6 +214,18 @@ fn http_sends_its_visitors_to_https() {
     assert_eq!(get("/_onedoor/healthz").send(plain).status(), 200);
     assert_eq!(get("/a").header("Host", "a@b").send(plain).status(), 400);
     assert!(app.requests().is_empty());
+}
+
+#[test]
+fn a_probe_asks_where_it_needs_no_certificate() {
+    let app = Upstream::echo();
+    let (mut gateway, _) = stage("", "", &app.url());
+    let probe = |gateway: &Gateway| {
+        onedoor(&["health", "-c", "gateway.toml"]).current_dir(gateway.dir()).status().unwrap().code()
+    };
+    assert_eq!(probe(&gateway), Some(0));
+    gateway.process.kill();
+    assert_eq!(probe(&gateway), Some(69));
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub(in crate::config) static TABLE: Table = Table {
         Key {
             name: "listen",
             shape: Shape::Texts(&["127.0.0.1:3000"]),
-            meaning: "Where requests come in: `host:port`, `[v6]:port` or `unix:/path`; one or many.",
+            meaning: "Where requests come in: `host:port`, `[v6]:port`, `unix:/path` or `systemd:NAME`; one or many.",
         },
         Key {
             name: "public_url",
