@@ -42,7 +42,7 @@ impl std::fmt::Display for Absence {
             Self::Revoked => f.write_str("revoked: the gateway ended this session"),
             Self::Lapsed => f.write_str("over: the record, or the cookie, says when it ended"),
             Self::Anonymous => f.write_str("anonymous: the record names no user"),
-            Self::Unreadable(why) => write!(f, "unreadable record: {why}"),
+            Self::Unreadable(why) => write!(f, "the record cannot be read as this format: {why}"),
         }
     }
 }
