@@ -3,7 +3,8 @@
 pub mod igbinary;
 
 use super::{Fault, Value, budget::Budget, input::Input, shared::Shared};
-use smol_str::SmolStr;
+use jiff::Timestamp;
+use smol_str::{SmolStr, format_smolstr};
 
 /// Reads one value and nothing else: what `serialize` and the session handler `php_serialize` write.
 pub fn read(bytes: &[u8]) -> Result<Value, Fault> {
@@ -229,7 +230,24 @@ fn object(mut fields: Vec<(Key<'_>, Value)>) -> Result<Value, Fault> {
         return Err(Fault("not the name of a field"));
     }
     fields.retain(|(name, _)| !matches!(name, Key::Text([0, ..])));
-    Ok(Value::Map(fields.into_iter().map(|(name, value)| (name.into_text(), value)).collect()))
+    let fields = Value::Map(fields.into_iter().map(|(name, value)| (name.into_text(), value)).collect());
+    Ok(time(&fields).unwrap_or(fields))
+}
+
+/// What a DateTime and its kind stand for, unless only a table of time zones would say.
+fn time(fields: &Value) -> Option<Value> {
+    let text = |name| match fields.member(name) {
+        Some(Value::Text(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    fields.member("timezone_type")?;
+    let offset = match text("timezone")? {
+        "UTC" | "GMT" | "Z" => "Z",
+        offset if offset.starts_with(['+', '-']) => offset,
+        _ => return None,
+    };
+    let time: Timestamp = [text("date")?, offset].concat().parse().ok()?;
+    Some(Value::Shown(format_smolstr!("{time}")))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 /// An array of everything: objects met twice, references, an enum, a list met twice.
 pub(super) const EVERYTHING: &str = "YToxOTp7czoxOiJvIjtPOjE6IlAiOjM6e3M6MToiYSI7aToxO3M6NDoiACoAYiI7aToyO3M6NDoiAFAAYyI7aTozO31zOjI6Im8yIjtyOjI7czoxOiJmIjtkOjEuNTtzOjE6Im4iO2Q6TkFOO3M6MzoiYmlnIjtpOi05MjIzMzcyMDM2ODU0Nzc1ODA4O3M6MToiZSI7RTozOiJFOkEiO3M6MjoiZTIiO3I6MTA7czoyOiJkdCI7TzoxNzoiRGF0ZVRpbWVJbW11dGFibGUiOjM6e3M6NDoiZGF0ZSI7czoyNjoiMjAyNC0wNS0wNiAwNzowODowOS4xMjMwMDAiO3M6MTM6InRpbWV6b25lX3R5cGUiO2k6MztzOjg6InRpbWV6b25lIjtzOjM6IlVUQyI7fXM6MzoiYmluIjtzOjI6Iv8AIjtzOjE6InQiO2I6MTtzOjM6Im51bCI7TjtzOjQ6Imxpc3QiO2E6Mzp7aTowO2k6MTtpOjE7czoxOiIxIjtpOjI7YToxOntpOjA7aToyO319czozOiJzcGwiO086MTE6IkFycmF5T2JqZWN0Ijo0OntpOjA7aTowO2k6MTthOjE6e2k6MDtpOjE7fWk6MjthOjA6e31pOjM7Tjt9czoyOiJyMSI7aTo1O3M6MjoicjIiO1I6MzA7czoyOiJyYSI7YToxOntpOjA7aToxO31zOjI6InJiIjtSOjMxO3M6NDoic2FtZSI7YTozOntpOjA7aToxO2k6MTtzOjE6IjEiO2k6MjthOjE6e2k6MDtpOjI7fX1zOjI6Im8zIjtyOjI7fQ==";
-pub(super) const EVERYTHING_READ: &str = r#"{"o":{"a":1},"o2":{"a":1},"f":1.5,"n":null,"big":-9223372036854775808,"e":"E:A","e2":"E:A","dt":{"date":"2024-05-06 07:08:09.123000","timezone_type":3,"timezone":"UTC"},"bin":"/wA=","t":true,"nul":null,"list":[1,"1",[2]],"spl":{"0":0,"1":[1],"2":[],"3":null},"r1":5,"r2":5,"ra":[1],"rb":[1],"same":[1,"1",[2]],"o3":{"a":1}}"#;
+pub(super) const EVERYTHING_READ: &str = r#"{"o":{"a":1},"o2":{"a":1},"f":1.5,"n":null,"big":-9223372036854775808,"e":"E:A","e2":"E:A","dt":"2024-05-06T07:08:09.123Z","bin":"/wA=","t":true,"nul":null,"list":[1,"1",[2]],"spl":{"0":0,"1":[1],"2":[],"3":null},"r1":5,"r2":5,"ra":[1],"rb":[1],"same":[1,"1",[2]],"o3":{"a":1}}"#;
 
 pub(super) fn everything() -> Vec<u8> {
     STANDARD.decode(EVERYTHING).unwrap()
@@ -62,6 +62,21 @@ fn numbers_and_texts_are_read_as_php_reads_them() {
         let read = shown(written.as_bytes()).unwrap_or_else(|Fault(why)| why.to_owned());
         assert_eq!(read, wanted, "{written}");
     }
+}
+
+#[test]
+fn a_time_is_shown_as_one_where_its_zone_is_plain() {
+    let time = |zone: &str| {
+        let object = format!(
+            "O:13:\"Carbon\\Carbon\":3:{{s:4:\"date\";s:26:\"2024-05-06 07:08:09.123000\";s:13:\"timezone_type\";i:1;s:8:\"timezone\";s:{}:\"{zone}\";}}",
+            zone.len()
+        );
+        read(object.as_bytes()).unwrap()
+    };
+    assert_eq!(time("+02:00"), Value::Shown("2024-05-06T05:08:09.123Z".into()));
+    assert_eq!(time("Z"), Value::Shown("2024-05-06T07:08:09.123Z".into()));
+    assert_eq!(time("Europe/Berlin").member("timezone"), Some(&Value::Text("Europe/Berlin".into())));
+    assert_eq!(time("+x").member("timezone"), Some(&Value::Text("+x".into())));
 }
 
 #[test]
