@@ -1,27 +1,30 @@
 //! Who is calling: the verdict of the credential that counts, and what to do with the request's cookies.
 
 use crate::{
+    clock,
+    config::store::OnOutage,
     http::{Head, arrival::Arrival},
-    session::{Activity, CookieEdit, Sessions, Verdict, id::SessionId},
+    session::{CookieEdit, Identified, Look, Need, Sessions, Source, Trust, Verdict, id::SessionId, store::Outage},
     tasks::Worker,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// The credentials of the site.
 #[derive(Debug)]
 pub struct Callers {
     sessions: Vec<Arc<Sessions>>,
+    stale_for: Duration,
 }
 
 /// How much a rule wants to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question {
+#[derive(Debug, Clone, Copy)]
+pub enum Question<'r> {
     /// Nothing: the store is not asked.
     Nothing,
     /// Only which session the cookie names, for an upstream that may end it: the store is not asked.
     Id,
-    /// Who it is, and whether asking counts as use of the session.
-    User(Activity),
+    /// Who it is, and whether that will do.
+    User(Need<'r>),
 }
 
 /// Whom a request comes from.
@@ -34,38 +37,108 @@ pub struct Caller {
     pub presented: Option<SessionId>,
     /// How the Cookie header must change before it is forwarded.
     pub edits: Vec<CookieEdit>,
+    /// Where the verdict comes from, if a record was asked about.
+    pub source: Option<Source>,
 }
 
 impl Callers {
-    /// The credentials in the order in which they are tried.
-    pub fn new(sessions: Vec<Arc<Sessions>>) -> Self {
-        Self { sessions }
+    /// The credentials in the order in which they are tried, and how old a session may be that passes in an outage.
+    pub fn new(sessions: Vec<Arc<Sessions>>, stale_for: Duration) -> Self {
+        Self { sessions, stale_for }
     }
 
     /// Finds out who is calling. A store that cannot be asked is a verdict too: `access` decides what it means.
-    pub async fn identify(&self, question: Question, head: &Head, arrival: &Arrival, worker: Worker) -> Caller {
-        let mut caller = Caller { verdict: Verdict::NotAsked, presented: None, edits: Vec::new() };
+    /// Nothing that the rule would refuse comes from memory.
+    pub async fn identify(&self, question: Question<'_>, head: &Head, arrival: &Arrival, worker: Worker) -> Caller {
+        let Question::User(need) = question else {
+            return self.identify_by_id(question, head, arrival, worker).await;
+        };
+        match self.recall(need, head, arrival, worker) {
+            Some(caller) => caller,
+            // Boxed: most requests do not come here, and all would carry its size.
+            None => Box::pin(self.ask(need, head, arrival, worker)).await,
+        }
+    }
+
+    fn recall(&self, need: Need<'_>, head: &Head, arrival: &Arrival, worker: Worker) -> Option<Caller> {
         for sessions in &self.sessions {
-            if !matches!(question, Question::User(_)) {
-                caller.edits.extend(sessions.strip_edits(&head.headers, arrival.https));
+            if let Some(identified) = sessions.recall(&head.headers, arrival.https, need, worker) {
+                sessions.count(&identified.verdict, worker);
+                let mut caller = Caller::unasked();
+                caller.learn(identified);
+                return Some(caller);
             }
-            match question {
-                Question::Nothing => {}
-                Question::Id => {
-                    let id = sessions.presented_by_id(&head.headers, arrival.https, worker).await;
-                    caller.presented = caller.presented.or(id);
-                }
-                Question::User(activity) => {
-                    let identified = sessions.identify(&head.headers, arrival.https, activity, worker).await;
-                    caller.edits.extend(identified.edits);
-                    caller.presented = caller.presented.or(identified.presented);
-                    caller.verdict = identified.verdict;
-                    if !matches!(caller.verdict, Verdict::Absent(_)) {
-                        break;
-                    }
-                }
+            if sessions.is_addressed(&head.headers, arrival.https) {
+                return None;
+            }
+        }
+        None
+    }
+
+    async fn ask(&self, need: Need<'_>, head: &Head, arrival: &Arrival, worker: Worker) -> Caller {
+        let mut look = Look {
+            worker,
+            begun: clock::now(),
+            trust: Trust::Memory,
+            keeps_absence: !need.required,
+            stale_for: (need.on_outage == OnOutage::Stale).then_some(self.stale_for),
+        };
+        let mut caller = self.ask_each(need, look, head, arrival).await;
+        if caller.source == Some(Source::Memory) && !need.is_met_by(&caller.verdict) {
+            look.trust = Trust::Store;
+            caller = self.ask_each(need, look, head, arrival).await;
+        }
+        if caller.source == Some(Source::Stale) && !need.is_met_by(&caller.verdict) {
+            caller.verdict = Verdict::Unknown(Outage("memory would refuse, and the store cannot be asked".to_owned()));
+        }
+        if matches!(caller.verdict, Verdict::Unknown(_)) && need.on_outage == OnOutage::Anonymous {
+            let cut = self.sessions.iter().flat_map(|sessions| sessions.cut_edits(&head.headers, arrival.https));
+            caller.edits = cut.collect();
+        }
+        caller
+    }
+
+    async fn ask_each(&self, need: Need<'_>, look: Look, head: &Head, arrival: &Arrival) -> Caller {
+        let mut caller = Caller::unasked();
+        for sessions in &self.sessions {
+            let identified = sessions.identify(&head.headers, arrival.https, need.activity, look).await;
+            let is_asked_again = look.trust == Trust::Memory
+                && identified.source == Some(Source::Memory)
+                && !need.is_met_by(&identified.verdict);
+            if !is_asked_again {
+                sessions.count(&identified.verdict, look.worker);
+            }
+            caller.learn(identified);
+            if !matches!(caller.verdict, Verdict::Absent(_)) {
+                break;
             }
         }
         caller
+    }
+
+    async fn identify_by_id(&self, question: Question<'_>, head: &Head, arrival: &Arrival, worker: Worker) -> Caller {
+        let mut caller = Caller::unasked();
+        for sessions in &self.sessions {
+            caller.edits.extend(sessions.strip_edits(&head.headers, arrival.https));
+            if matches!(question, Question::Id) {
+                let id = sessions.presented_by_id(&head.headers, arrival.https, worker).await;
+                caller.presented = caller.presented.or(id);
+            }
+        }
+        caller
+    }
+}
+
+impl Caller {
+    fn unasked() -> Self {
+        Self { verdict: Verdict::NotAsked, presented: None, edits: Vec::new(), source: None }
+    }
+
+    fn learn(&mut self, identified: Identified) {
+        let Identified { verdict, presented, edits, source } = identified;
+        self.verdict = verdict;
+        self.presented = self.presented.take().or(presented);
+        self.edits.extend(edits);
+        self.source = self.source.max(source);
     }
 }

@@ -9,7 +9,8 @@
 //! 1. [`http::message`] refuses what cannot be trusted as a message, [`http::path::NormalPath`] what cannot be trusted
 //!    as a path; [`http::arrival`] knows who the client is and which host was called.
 //! 2. [`rules`] finds the first rule that matches.
-//! 3. [`caller`] asks [`session`] who is calling; records come from a [`session::store`].
+//! 3. [`caller`] asks [`session`] who is calling; records come from a [`session::store`], or from memory
+//!    ([`session::near_cache`]) while [`redis`] hears of every change.
 //! 4. [`access`] decides: a [`access::Grant`], or a denial.
 //! 5. [`identity`] strips what the client says about itself, injects what the gateway knows, and so makes a
 //!    [`identity::Forward`].
@@ -38,7 +39,8 @@
 //! - No request is forwarded without a [`access::Grant`]: [`identity::Forward`] has one maker and it takes a grant.
 //! - No path is compared that is not a [`http::path::NormalPath`]; what is matched is what is forwarded.
 //! - No client header reaches an upstream as identity, on no rule.
-//! - A store that is down refuses, except on rules that ask for nobody.
+//! - A store that is down refuses, except on rules that ask for nobody or say otherwise (`on_outage`).
+//! - No refusal is given from memory, and nothing from a memory that is not proven to be current.
 //! - The configuration is not read after `compile`.
 //! - No I/O in [`rules`], [`access`], [`identity`], [`hardening`]; no panic on network input; no global state.
 //! - No queue, retry, body or wait without a limit.
@@ -63,7 +65,7 @@
 //! use onedoor::access::Grant;
 //!
 //! fn forge() -> Grant {
-//!     Grant { session: None, presented: None, edits: Vec::new(), withholds_cookies: false, would_refuse: None }
+//!     Grant { session: None, presented: None, edits: Vec::new(), withholds_cookies: false, waived: false, would_refuse: None }
 //! }
 //! ```
 //!

@@ -1,7 +1,10 @@
 //! The only place that spawns: workers, the tasks a drain waits for, and those it does not.
 
-use std::future::Future;
-use tokio::runtime::Handle;
+use std::{future::Future, io, thread};
+use tokio::{
+    runtime::{self, Handle},
+    task::JoinSet,
+};
 pub use tokio_util::task::TaskTracker;
 
 /// The number of a worker thread, from 0; picks its connections in everything that is kept per worker.
@@ -53,4 +56,23 @@ impl Workers {
         };
         self.0.iter().enumerate().map(entered).collect()
     }
+}
+
+/// Runs futures side by side on the current worker until all have ended, or until this one is dropped.
+pub async fn side_by_side<F: Future<Output = ()> + Send + 'static>(futures: impl IntoIterator<Item = F>) {
+    let mut running = JoinSet::new();
+    for future in futures {
+        running.spawn(future);
+    }
+    while running.join_next().await.is_some() {}
+}
+
+/// Runs a future on a thread of its own, for what must not wait behind requests. The thread ends with it.
+///
+/// # Errors
+/// When the thread or its runtime cannot be had.
+pub fn aside<F: Future<Output = ()>>(name: &str, make: impl FnOnce() -> F + Send + 'static) -> io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(async { make().await }))?;
+    Ok(())
 }

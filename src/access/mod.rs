@@ -2,15 +2,19 @@
 
 use crate::{
     caller::Caller,
-    config::rules::{CrossSite, Requirement, Rule},
+    config::{
+        rules::{CrossSite, Requirement, Rule},
+        store::OnOutage,
+    },
     http::{Head, arrival::Arrival, origin, site::Site},
-    session::{Absence, CookieEdit, Session, Verdict, id::SessionId, store::Outage},
+    session::{Absence, Activity, CookieEdit, Need, Session, Verdict, id::SessionId, store::Outage},
 };
 use http::{
     HeaderName, Method,
     header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, UPGRADE},
 };
 use ipnet::IpNet;
+use std::sync::Arc;
 
 /// A rule's demands on the caller.
 #[derive(Debug)]
@@ -21,6 +25,7 @@ pub struct Access {
     allow: Vec<IpNet>,
     cross_site: CrossSite,
     passes_preflight: bool,
+    on_outage: OnOutage,
 }
 
 /// What is known of a request before anybody asks who is calling: made by [`Access::admit`] alone.
@@ -34,10 +39,11 @@ pub struct Entry {
 /// The proof that a caller may: made by [`Access::decide`] alone.
 #[derive(Debug)]
 pub struct Grant {
-    session: Option<Box<Session>>,
+    session: Option<Arc<Session>>,
     presented: Option<SessionId>,
     edits: Vec<CookieEdit>,
     withholds_cookies: bool,
+    waived: bool,
     would_refuse: Option<Denial>,
 }
 
@@ -66,7 +72,14 @@ impl Access {
             allow: rule.allow.clone(),
             cross_site: rule.cross_site.clone(),
             passes_preflight: rule.passes_preflight,
+            on_outage: rule.on_outage,
         }
+    }
+
+    /// What it needs to know.
+    pub fn need(&self, activity: Activity) -> Need<'_> {
+        let required = self.requirement == Requirement::Required;
+        Need { required, roles: &self.roles, on_outage: self.on_outage, activity }
     }
 
     /// What the rule asks of a session.
@@ -121,16 +134,18 @@ impl Access {
     /// # Errors
     /// The caller may not.
     pub fn decide(&self, entry: Entry, caller: Caller) -> Result<Grant, Denial> {
-        let Caller { verdict, presented, edits } = caller;
+        let Caller { verdict, presented, edits, source: _ } = caller;
         if entry.is_preflight {
             return Ok(Grant {
                 session: None,
                 presented: None,
                 edits: Vec::new(),
                 withholds_cookies: true,
+                waived: false,
                 would_refuse: entry.would_refuse,
             });
         }
+        let waived = matches!(verdict, Verdict::Unknown(_));
         let (session, denial) = self.judge(verdict);
         let denial = denial.or(entry.is_foreign.then_some(Denial::CrossSite));
         if let Some(denial) = denial {
@@ -139,17 +154,19 @@ impl Access {
             }
             // A report-only pass leaves the Cookie header as it came.
             let would_refuse = entry.would_refuse.or(Some(denial));
-            return Ok(Grant { session, presented, edits: Vec::new(), withholds_cookies: false, would_refuse });
+            let edits = Vec::new();
+            return Ok(Grant { session, presented, edits, withholds_cookies: false, waived: false, would_refuse });
         }
-        Ok(Grant { session, presented, edits, withholds_cookies: false, would_refuse: entry.would_refuse })
+        Ok(Grant { session, presented, edits, withholds_cookies: false, waived, would_refuse: entry.would_refuse })
     }
 
-    fn judge(&self, verdict: Verdict) -> (Option<Box<Session>>, Option<Denial>) {
+    fn judge(&self, verdict: Verdict) -> (Option<Arc<Session>>, Option<Denial>) {
         match (verdict, self.requirement) {
             (Verdict::Known(session), _) => {
-                let allowed = self.roles.is_empty() || session.roles.iter().any(|role| self.roles.contains(role));
+                let allowed = session.has_any_of(&self.roles);
                 (Some(session), (!allowed).then_some(Denial::Forbidden))
             }
+            (Verdict::Unknown(_), Requirement::Optional) if self.on_outage == OnOutage::Anonymous => (None, None),
             (Verdict::Unknown(outage), _) => (None, Some(Denial::StoreUnavailable(outage))),
             (Verdict::Absent(absence), Requirement::Required) => (None, Some(Denial::SessionRequired(absence))),
             (Verdict::NotAsked, Requirement::Required) => (None, Some(Denial::SessionRequired(Absence::NoCookie))),
@@ -173,7 +190,13 @@ impl Grant {
 
     /// The id of the record that the request's cookie names, if there is one, even if it has no user.
     pub fn presented(&self) -> Option<&SessionId> {
-        self.presented.as_ref()
+        self.presented.as_ref().or(self.session.as_ref().map(|session| &session.id))
+    }
+
+    /// Whether the caller passes as anonymous only because the store cannot be asked: then the upstream must not set
+    /// the session's cookie, which would log a user out who is logged in.
+    pub fn is_waived(&self) -> bool {
+        self.waived
     }
 
     /// How the Cookie header must change before it is forwarded.

@@ -78,6 +78,7 @@ fn read_root<'a>(reader: &'a Reader<'a>, entries: &'a DeTable<'a>) -> Option<Con
     let mut site = rules::Site {
         server: &server,
         identity: &identity,
+        store: &store,
         sessions: known,
         limits: &limits,
         upstreams: named.clone(),

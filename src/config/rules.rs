@@ -10,6 +10,7 @@ use super::{
     security_headers::{self, SecurityHeaders},
     server::{Server, parse_network},
     session::{Session, parse_target},
+    store::{OnOutage, Store},
     upstreams::Upstream,
 };
 use http::{HeaderValue, Method, StatusCode};
@@ -20,6 +21,7 @@ mod dest;
 mod guard;
 mod headers;
 mod keys;
+mod outage;
 mod pattern;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -60,6 +62,8 @@ pub struct Rule {
     pub enforce: bool,
     /// `touch`: whether a request counts as use of its session.
     pub touch: bool,
+    /// `on_outage`, by default the store's policy.
+    pub on_outage: OnOutage,
     /// `strip_prefix`: begins with `/`, does not end with one.
     pub strip_prefix: Option<String>,
     /// `add_prefix`: begins with `/`, does not end with one.
@@ -160,6 +164,7 @@ pub enum OnRefusal {
 pub(super) struct Site<'a> {
     pub(super) server: &'a Server,
     pub(super) identity: &'a Identity,
+    pub(super) store: &'a Store,
     /// `None` if one was written but could not be read: then nothing is said about sessions here.
     pub(super) sessions: Option<&'a [Session]>,
     pub(super) limits: &'a [(Limit, Span)],
@@ -191,6 +196,7 @@ pub(super) fn read(mut section: Section<'_>, site: &mut Site<'_>) -> Option<Rule
         security_headers: security_headers::read_of_rule(&mut section),
         enforce: section.flag("enforce"),
         touch: section.flag("touch"),
+        on_outage: outage::read(&mut section, session, site.store),
         strip_prefix: section.parsed("strip_prefix", pattern::check_prefix),
         add_prefix: section.parsed("add_prefix", pattern::check_prefix),
         rewrites_location: section.flag("rewrite_location"),
@@ -344,6 +350,7 @@ fn check_meaning(section: &Section<'_>, rule: &Rule, forwards: bool) {
     {
         meaningless("enforce", "with `session = \"off\"`: nothing is refused");
         meaningless("touch", "with `session = \"off\"`: no session is used");
+        meaningless("on_outage", "with `session = \"off\"`: the store is not asked");
     }
     if !forwards {
         meaningless("preflight", "without `dest`: nothing is forwarded");

@@ -8,7 +8,10 @@ use super::{
 };
 use std::{fmt, path::PathBuf, time::Duration};
 
+mod cache;
 mod url;
+
+pub use cache::{Cache, Invalidation, OnOutage, Outage};
 
 /// The keys of `[store]`.
 pub(super) static TABLE: Table = Table {
@@ -43,18 +46,9 @@ pub(super) static TABLE: Table = Table {
         },
         Key { name: "cert", shape: Shape::Text(None), meaning: "A PEM file: the gateway's certificate for the store." },
         Key { name: "key", shape: Shape::Text(None), meaning: "A PEM file: the private key of `cert`." },
-        Key { name: "cache", shape: Shape::Table(&CACHE), meaning: "Sessions kept in memory." },
+        Key { name: "cache", shape: Shape::Table(&cache::TABLE), meaning: "Sessions kept in memory." },
+        Key { name: "outage", shape: Shape::Table(&cache::OUTAGE), meaning: "What happens while the store is away." },
     ],
-};
-
-/// The keys of `[store.cache]`.
-static CACHE: Table = Table {
-    name: "[store.cache]",
-    keys: &[Key {
-        name: "entries",
-        shape: Shape::Count { default: Some(0), from: 0, to: u64::MAX },
-        meaning: "How many sessions; 0 asks the store every time, and is all that is supported yet.",
-    }],
 };
 
 /// `[store]`.
@@ -68,6 +62,10 @@ pub struct Store {
     pub connections: Option<usize>,
     /// `timeout`: of one command, the wait for a reconnect included.
     pub timeout: Duration,
+    /// `[store.cache]`
+    pub cache: Cache,
+    /// `[store.outage]`
+    pub outage: Outage,
 }
 
 /// Where sessions live.
@@ -151,9 +149,25 @@ pub(super) fn read(mut section: Section<'_>, watched: &mut Vec<PathBuf>) -> Stor
     let namespace = section.parsed("namespace", parse_namespace).unwrap_or_default();
     let connections = section.count("connections");
     let timeout = section.duration("timeout");
-    read_cache(section.table("cache"));
+    let cache = cache::read(section.table("cache"));
+    let outage = cache::read_outage(section.table("outage"), &cache);
     section.finish();
-    Store { url, namespace, connections, timeout }
+    Store { url, namespace, connections, timeout, cache, outage }
+}
+
+#[cfg(test)]
+impl Store {
+    /// A store with nothing in memory.
+    pub(crate) fn uncached(url: Url, timeout: Duration) -> Self {
+        let cache = Cache {
+            entries: 0,
+            max_staleness: Duration::from_secs(2),
+            invalidation: Invalidation::Auto,
+            configure: false,
+        };
+        let outage = Outage { policy: OnOutage::Refuse, stale_for: Duration::from_secs(300) };
+        Self { url, namespace: "onedoor:".to_owned(), connections: None, timeout, cache, outage }
+    }
 }
 
 impl Url {
@@ -169,14 +183,6 @@ impl Url {
             server.tls.clone_from(&tls);
         }
     }
-}
-
-fn read_cache(mut section: Section<'_>) {
-    if section.count("entries").is_some_and(|entries| entries != 0) {
-        let remedy = "write `entries = 0`, or leave the key out: every check asks the store";
-        section.reader.error(section.span_of("entries"), "the session cache is not supported yet", remedy);
-    }
-    section.finish();
 }
 
 /// A literal URL may hold a password behind a `?` that does not belong there.

@@ -10,14 +10,14 @@ use crate::{
     identity::Forward,
     limits::Tab,
     rules::Rule,
-    session::Verdict,
+    session::{Source, Verdict},
     tasks::Worker,
     telemetry::access_log::{AccessLog, Entry, milliseconds},
     upstream::{Failure, Passed, StreamFault, Streaming, Target, TunnelEnd},
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, Uri,
-    header::{ACCEPT, HOST, REFERER},
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
+    header::{ACCEPT, HOST, REFERER, SET_COOKIE},
 };
 use std::{
     borrow::Cow,
@@ -65,6 +65,7 @@ struct Line {
     matched: Option<Instant>,
     verdict: Option<&'static str>,
     store: Option<Duration>,
+    verdict_from: Option<&'static str>,
     user: Option<Box<str>>,
     cause: Option<Cow<'static, str>>,
     would_refuse: Option<&'static str>,
@@ -89,6 +90,7 @@ impl Exchange {
                 matched: None,
                 verdict: None,
                 store: None,
+                verdict_from: None,
                 user: None,
                 cause: None,
                 would_refuse: None,
@@ -134,6 +136,12 @@ impl Exchange {
     /// Whether a browser wants to show the answer as a page.
     pub fn is_navigation(&self) -> bool {
         self.navigation
+    }
+
+    /// Whether an upstream may have logged somebody in or out, or changed the session, while it answered.
+    pub(super) fn may_have_changed_state<B>(&self, response: &Response<B>) -> bool {
+        let redirects = response.status().is_redirection() && response.status() != StatusCode::NOT_MODIFIED;
+        !self.method.is_safe() || redirects || response.headers().contains_key(SET_COOKIE)
     }
 
     /// The page to come back to after login: this one, or for other methods than GET and HEAD the one that the
@@ -203,6 +211,7 @@ impl Exchange {
         line.verdict = Some(verdict);
         let waited = line.matched.filter(|_| verdict != "not_asked").map(|matched| clock::now() - matched);
         line.store = waited.filter(|waited| *waited >= SLOW_STORE);
+        line.verdict_from = caller.source.map(Source::word);
         line.cause = cause.map(Cow::Owned);
     }
 
@@ -336,6 +345,7 @@ impl Drop for Exchange {
             rule: line.rule.as_deref(),
             verdict: line.verdict,
             store_ms: line.store.map(milliseconds),
+            verdict_from: line.verdict_from,
             user: line.user.as_deref(),
             reason: self.reason,
             cause: line.cause.as_deref(),

@@ -11,7 +11,7 @@ use crate::{
     config::rules::Requirement,
     http::{Head, host::HostFault, message, path::NormalPath, peer::Peer},
     rules::{Action, Unmatched},
-    session::{Absence, Keep, Verdict},
+    session::{Absence, Keep, Status, Verdict, Watcher},
     telemetry::access_log::milliseconds,
     upstream::Origin,
 };
@@ -108,6 +108,14 @@ impl Snapshot {
             }
             Verdict::Absent(absence) => tell(story, "verdict", format_args!("no valid session: {absence}")),
             Verdict::Unknown(outage) => tell(story, "verdict", format_args!("unknown: {}", outage.0)),
+        }
+        if let Some(source) = caller.source {
+            let memory = match self.watcher().map(Watcher::status) {
+                None => "not used".to_owned(),
+                Some(Status::Deaf(why)) => format!("not used: {why}"),
+                Some(heard) => format!("kept true by {heard}"),
+            };
+            tell(story, "source", format_args!("{} (memory is {memory})", source.word()));
         }
         let grant = rule.access.decide(entry, caller)?;
         for edit in grant.cookie_edits() {

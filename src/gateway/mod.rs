@@ -15,6 +15,7 @@ pub mod tunnel;
 use crate::{
     clock,
     http::{message, path::NormalPath, peer::Peer},
+    session::Watcher,
     telemetry::metrics::{Gauge, Metrics, families},
 };
 use answers::Answers;
@@ -41,6 +42,7 @@ pub struct Gateway {
     strangers: Strangers,
     metrics: Metrics,
     store_up: Gauge,
+    memory_armed: Gauge,
     /// Held so that they stay on the page.
     _constants: [Gauge; 2],
 }
@@ -58,6 +60,7 @@ impl Gateway {
             draining: AtomicBool::new(false),
             strangers: Strangers::default(),
             store_up: metrics.gauge(&families::STORE_UP, &[]),
+            memory_armed: metrics.gauge(&families::MEMORY_ARMED, &[]),
             _constants: [
                 constant(&families::BUILD, &[env!("CARGO_PKG_VERSION")], 1),
                 constant(&families::STARTED, &[], clock::since_epoch().as_secs()),
@@ -108,7 +111,9 @@ impl Gateway {
 
     /// `/metrics`.
     pub fn metrics_page(&self) -> String {
-        self.store_up.set((!self.current().store().degraded()).into());
+        let current = self.current();
+        self.store_up.set((!current.store().degraded()).into());
+        self.memory_armed.set(current.watcher().is_some_and(Watcher::is_armed).into());
         self.metrics.page()
     }
 

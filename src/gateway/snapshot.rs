@@ -8,7 +8,7 @@ use crate::{
     caller::{Callers, Question},
     clock,
     config::{
-        Config,
+        self, Config,
         diagnostic::Diagnostics,
         log::Log,
         rules::Requirement,
@@ -31,7 +31,7 @@ use crate::{
     },
     identity::Identity,
     rules::{Action, Rule, Rules, Unmatched},
-    session::{Activity, Sessions, managed::Commands, store::Store},
+    session::{self, Activity, Sessions, Watcher, managed::Commands, store::Store},
     tasks::{Worker, Workers},
     telemetry::{access_log::AccessLog, metrics::Metrics, output::Output},
     upstream::{Origin, Streaming, Target, Terms, Upstreams},
@@ -58,6 +58,8 @@ pub struct Snapshot {
     store: Store,
     upstreams: Upstreams,
     sessions: Vec<Arc<Sessions>>,
+    /// Keeps the sessions' memory true.
+    watcher: Option<Arc<Watcher>>,
     guard: CookieGuard,
     rates: crate::limits::Limits,
     answers: Answers,
@@ -98,21 +100,20 @@ impl Snapshot {
         };
         let kept = previous.map(|previous| &previous.rates);
         let rates = crate::limits::Limits::compile(&config.limits, &config.store.namespace, &store, kept);
-        let sessions = config.sessions.iter().map(|session| {
-            let sessions = Sessions::compile(session, store.clone(), metrics);
-            Arc::new(match config.identity.record_paths() {
-                Some(paths) => sessions.reading_only(paths),
-                None => sessions,
-            })
-        });
-        let sessions: Vec<_> = sessions.collect();
+        let (sessions, watcher) = match previous.filter(lives_on).filter(|previous| previous.reads_like(&config)) {
+            Some(previous) => (previous.sessions.clone(), previous.watcher.clone()),
+            None => {
+                let (sessions, watcher) = session::compile(&config, &store, metrics);
+                (sessions, watcher.map(Arc::new))
+            }
+        };
         let rules = Rules::compile(&config.rules, &config.security_headers, |upstream| upstreams.target(upstream));
         Some(Self {
             site: site(&config.server),
             limits: limits(&config.server.limits),
             meters: Meter::compile(rules.all(), workers.count(), metrics),
             rules,
-            callers: Callers::new(sessions.clone()),
+            callers: Callers::new(sessions.clone(), config.store.outage.stale_for),
             identity: Identity::compile(&config.identity, config.server.method_override),
             body_timeout: config.server.limits.body_timeout,
             guard: CookieGuard::compile(config.sessions.iter().zip(sessions.iter().cloned())),
@@ -124,8 +125,17 @@ impl Snapshot {
             store,
             upstreams,
             sessions,
+            watcher,
             config,
         })
+    }
+
+    /// Whether another configuration understands records as this one does, so that memory lives on.
+    fn reads_like(&self, config: &Config) -> bool {
+        let placeless = |sessions: &[config::session::Session]| -> Vec<_> {
+            sessions.iter().map(|session| config::session::Session { span: 0..0, ..session.clone() }).collect()
+        };
+        self.config.identity == config.identity && placeless(&self.config.sessions) == placeless(&config.sessions)
     }
 
     /// The path of a request. Every line needs what the lines above it proved.
@@ -203,8 +213,14 @@ impl Snapshot {
         exchange: &mut Exchange,
     ) -> Result<(), Refusal> {
         let https = exchange.arrival().https;
+        if let Some(id) = grant.presented().filter(|_| exchange.may_have_changed_state(response)) {
+            for sessions in &self.sessions {
+                sessions.doubt(id);
+            }
+        }
         let headers = response.headers_mut();
-        let removed = self.guard.apply(headers, Ended { upstream: target.name(), presented: grant.presented(), https });
+        let (presented, waived) = (grant.presented(), grant.is_waived());
+        let removed = self.guard.apply(headers, Ended { upstream: target.name(), presented, waived, https });
         exchange.guarded(target, removed);
         if !target.has_session_authority() {
             Commands::discard(headers);
@@ -287,6 +303,11 @@ impl Snapshot {
         &self.store
     }
 
+    /// What keeps the memory of sessions true, where there is any.
+    pub fn watcher(&self) -> Option<&Watcher> {
+        self.watcher.as_deref()
+    }
+
     /// The upstreams.
     pub fn upstreams(&self) -> &Upstreams {
         &self.upstreams
@@ -335,7 +356,7 @@ fn terms(rule: &Rule<Target>, target: &Target, origin: Origin<'_>, worker: Worke
 }
 
 /// What a rule wants to know about the caller.
-pub(super) fn question(rule: &Rule<Target>, entry: &Entry) -> Question {
+pub(super) fn question<'r>(rule: &'r Rule<Target>, entry: &Entry) -> Question<'r> {
     if entry.is_preflight() {
         return Question::Nothing;
     }
@@ -343,7 +364,8 @@ pub(super) fn question(rule: &Rule<Target>, entry: &Entry) -> Question {
         (Requirement::Off, Action::Forward(sides)) if sides.sides().any(Target::has_session_authority) => Question::Id,
         (Requirement::Off, _) => Question::Nothing,
         (Requirement::Required | Requirement::Optional, _) => {
-            Question::User(if rule.touches { Activity::Counts } else { Activity::Ignored })
+            let activity = if rule.touches { Activity::Counts } else { Activity::Ignored };
+            Question::User(rule.access.need(activity))
         }
     }
 }

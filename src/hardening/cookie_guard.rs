@@ -28,6 +28,8 @@ pub struct Exchange<'a> {
     pub upstream: &'a str,
     /// The id that the request carried.
     pub presented: Option<&'a SessionId>,
+    /// The request passed as anonymous only because the store could not be asked: no session's cookie may be set.
+    pub waived: bool,
     /// The client came over https.
     pub https: bool,
 }
@@ -105,7 +107,7 @@ impl CookieGuard {
 
 impl Guarded {
     fn permits(&self, cookie: &SetCookie<'_>, proven: Option<&SessionId>, exchange: Exchange<'_>) -> bool {
-        if self.sessions.are_the_gateways_own() {
+        if self.sessions.are_the_gateways_own() || exchange.waived {
             return false;
         }
         match &self.set_by {

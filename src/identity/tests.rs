@@ -13,6 +13,7 @@ use crate::{
     tasks::Worker,
 };
 use proptest::prelude::*;
+use std::sync::Arc;
 
 fn identity(method_override: bool) -> Identity {
     let name = HeaderName::from_static;
@@ -36,13 +37,13 @@ fn session() -> Session {
 
 fn grant(session: Option<Session>, edits: Vec<CookieEdit>) -> Grant {
     let rule = sample::rule(Requirement::Optional);
-    let verdict = session.map_or(Verdict::NotAsked, |session| Verdict::Known(Box::new(session)));
+    let verdict = session.map_or(Verdict::NotAsked, |session| Verdict::Known(Arc::new(session)));
     let access = Access::compile(&rule);
     let head = http::Request::new(()).into_parts().0;
     let site = Site::new(None, Vec::new(), Vec::new(), Vec::new(), false);
     let arrival = Arrival::of(&head, &Peer::new(None, None, false, Worker(0)), &site);
     let entry = access.admit(&head, &arrival, &site, []).expect("nothing is asked of the address");
-    access.decide(entry, Caller { verdict, presented: None, edits }).expect("an optional rule lets pass")
+    access.decide(entry, Caller { verdict, presented: None, edits, source: None }).expect("an optional rule lets pass")
 }
 
 fn attach(identity: &Identity, fields: &[(HeaderName, &str)], grant: &Grant) -> Forward {

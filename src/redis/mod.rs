@@ -3,12 +3,18 @@
 
 mod cluster;
 mod commands;
+mod ear;
+mod greeting;
 mod health;
 mod informant;
 mod link;
+mod listener;
 mod meter;
 mod primaries;
+mod proof;
 mod sentinel;
+mod upkeep;
+mod wire;
 
 use crate::{
     clock,
@@ -24,8 +30,10 @@ use fred::{
 };
 use health::Health;
 use link::{Link, Trust};
+pub use listener::{Change, Event, Hearing, Listener, Status};
 use meter::Meter;
 pub use primaries::{Map, Primaries};
+pub use proof::{Moment, Proof, Watch};
 use std::{
     future::Future,
     sync::{

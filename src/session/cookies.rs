@@ -1,9 +1,10 @@
 //! Which of a request's cookies counts, and which of them go on to the upstream.
 
 use super::{
-    Absence, Finding, LOOKUPS_MAX, Session, Sessions,
+    Absence, Finding, LOOKUPS_MAX, Session, Sessions, Source,
     format::{Format, Presented},
     id::SessionId,
+    near_cache::Named,
 };
 use crate::{
     clock,
@@ -44,9 +45,10 @@ pub(super) struct Place {
 pub(super) struct Search {
     pub(super) cookies: usize,
     pub(super) lookups: usize,
-    pub(super) known: Option<(Place, Box<Session>)>,
+    pub(super) known: Option<(Place, Arc<Session>)>,
     pub(super) anonymous: Option<SessionId>,
     pub(super) absence: Option<Absence>,
+    pub(super) source: Option<Source>,
     /// The cookies that must not go on where none counts: those of sessions that the gateway ended, and those that
     /// nobody looked up.
     ended: Vec<Place>,
@@ -66,8 +68,16 @@ impl CookieEdit {
     }
 }
 
+impl Place {
+    /// Of a cookie without a companion.
+    pub(super) fn alone(cookie: usize) -> Self {
+        Self { cookie, companion: None }
+    }
+}
+
 impl Search {
-    pub(super) fn found(&mut self, place: Place, finding: Finding) {
+    pub(super) fn found(&mut self, place: Place, finding: Finding, source: Source) {
+        self.source = self.source.max(Some(source));
         match finding {
             Finding::Valid(session) => self.known = Some((place, session)),
             Finding::Absent(absence, id) => {
@@ -107,6 +117,25 @@ impl Sessions {
         let proven = self.pairs(headers, https).filter_map(|pair| self.prove(&self.format, pair, headers).ok());
         let ended = proven.filter(|(id, _)| self.revocations.knows_any(&self.format.key(id)));
         self.cutting(ended.map(|(_, place)| place).collect(), https)
+    }
+
+    /// The changes to the Cookie header of a request that passes as anonymous because nobody knows better.
+    pub fn cut_edits(&self, headers: &HeaderMap, https: bool) -> Vec<CookieEdit> {
+        if self.is_addressed(headers, https) { self.keeping(None, https) } else { Vec::new() }
+    }
+
+    /// As [`Sessions::prove`], from memory where that is the same.
+    pub(super) fn named(&self, pair: Pair<'_>, headers: &HeaderMap) -> Result<(Arc<Named>, Place), Absence> {
+        let memory = self.near.as_ref().filter(|_| self.format.value_alone_proves());
+        if let Some(named) = memory.and_then(|near| near.named(pair.value)) {
+            return Ok((named, Place::alone(pair.position)));
+        }
+        let (id, place) = self.prove(&self.format, pair, headers)?;
+        let named = Arc::new(Named { key: self.format.key(&id).into(), id });
+        if let Some(near) = memory {
+            near.name(pair.value, &named);
+        }
+        Ok((named, place))
     }
 
     /// The id that a cookie proves, and where the cookies stand that prove it.

@@ -7,7 +7,7 @@ use super::{
     store::{NotUpdated, Outage, Record, Updated},
     value::{Fault, Value, json, patch},
 };
-use crate::{clock, tasks::Worker};
+use crate::{clock, redis::Change, tasks::Worker};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use cookie::Cookie;
@@ -155,7 +155,9 @@ impl Sessions {
             let remaining = if reading.record == Record::Absent { Some(Duration::ZERO) } else { reading.remaining };
             self.revocations.revoke(&key, remaining, &self.store, worker).await?;
         }
-        self.store.delete(worker, &key).await.map(drop)
+        let deleted = self.store.delete(worker, &key).await;
+        self.changed(&key, Change::Deleted);
+        deleted.map(drop)
     }
 
     async fn change(
@@ -169,7 +171,10 @@ impl Sessions {
             let rewritten = own.rewrite(record, clock::since_epoch(), |data| commands.change(data))?;
             rewritten.map(|record| seal(commands, &record)).transpose()
         };
-        self.store.update(worker, &self.format.key(id), change).await.map_err(|cause| match cause {
+        let key = self.format.key(id);
+        let updated = self.store.update(worker, &key, change).await;
+        self.changed(&key, Change::Written);
+        updated.map_err(|cause| match cause {
             NotUpdated::Outage(outage) => Disobedience::Outage(outage),
             NotUpdated::Refused(fault) => Disobedience::Fault(fault),
         })

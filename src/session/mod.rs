@@ -6,15 +6,19 @@ mod cookies;
 pub mod format;
 pub mod id;
 mod lifetime;
+mod look_up;
 pub mod managed;
 mod mark;
+pub mod near_cache;
 mod newcomers;
 mod recent;
 mod revocation;
 pub mod store;
 pub mod value;
 mod verdicts;
+mod watcher;
 
+pub use crate::redis::Status;
 use crate::{
     clock,
     config::{self, path::RecordPath},
@@ -25,16 +29,19 @@ use crate::{
 pub use absence::Absence;
 use cookies::Search;
 pub use cookies::{CookieEdit, Keep};
-use format::{Format, Opened, Own, Presented};
+use format::{Format, Own, Presented};
 use http::HeaderMap;
 use id::SessionId;
-use lifetime::{Lifetime, Subject};
+use lifetime::Lifetime;
+pub use look_up::{Look, Need, Source, Trust};
+use near_cache::NearCache;
 use recent::Recent;
-use revocation::{End, Revocations};
-use std::{sync::Arc, time::Duration};
-use store::{Outage, Reading, Record, Store};
+use revocation::Revocations;
+use std::sync::Arc;
+use store::{Outage, Store};
 use value::{Value, json, selection::Selection};
 use verdicts::Verdicts;
+pub use watcher::{Watcher, compile};
 
 /// The most cookies of one request that the store is asked about.
 const LOOKUPS_MAX: usize = 8;
@@ -57,6 +64,7 @@ pub struct Sessions {
     newcomers: Recent<()>,
     store: Store,
     verdicts: Verdicts,
+    near: Option<NearCache>,
 }
 
 /// Whether a request counts as use of its session.
@@ -106,7 +114,7 @@ pub enum Verdict {
     /// The rule does not ask.
     NotAsked,
     /// A valid session with a user.
-    Known(Box<Session>),
+    Known(Arc<Session>),
     /// No valid session, and why.
     Absent(Absence),
     /// The store could not be asked.
@@ -122,11 +130,14 @@ pub struct Identified {
     pub presented: Option<SessionId>,
     /// The changes to the Cookie header that are needed.
     pub edits: Vec<CookieEdit>,
+    /// Where the verdict comes from, if a record was asked about.
+    pub source: Option<Source>,
 }
 
 /// What one cookie turned out to be.
+#[derive(Debug, Clone)]
 enum Finding {
-    Valid(Box<Session>),
+    Valid(Arc<Session>),
     /// No session with a user; the id is that of a record which can be read.
     Absent(Absence, Option<SessionId>),
 }
@@ -148,6 +159,7 @@ impl Sessions {
             revocations: Revocations::compile(config),
             newcomers: Recent::default(),
             store,
+            near: None,
         }
     }
 
@@ -168,7 +180,14 @@ impl Sessions {
 
     /// Judges the cookies of a request: the first that holds a valid session with a user counts. Of cookies that
     /// may name a record only the first eight are looked up; one that does not verify never reaches the store.
-    pub async fn identify(&self, headers: &HeaderMap, https: bool, activity: Activity, worker: Worker) -> Identified {
+    pub async fn identify(
+        self: &Arc<Self>,
+        headers: &HeaderMap,
+        https: bool,
+        activity: Activity,
+        look: impl Into<Look>,
+    ) -> Identified {
+        let look = look.into();
         let mut search = Search::default();
         let mut outage = None;
         let name = self.format.cookie_name(https).as_bytes();
@@ -181,7 +200,7 @@ impl Sessions {
             if search.known.is_some() || outage.is_some() {
                 continue;
             }
-            let (id, place) = match self.prove(&self.format, pair, headers) {
+            let (named, place) = match self.named(pair, headers) {
                 Ok(proven) if search.lookups < LOOKUPS_MAX => proven,
                 Ok((_, place)) => {
                     search.passed_over(place);
@@ -193,36 +212,44 @@ impl Sessions {
                 }
             };
             search.lookups += 1;
-            let mut found = self.look_up(id, activity, worker).await;
-            if matches!(found, Ok(Finding::Absent(Absence::NotFound, _)))
-                && self.expects_somebody()
-                && let Ok(proven) = self.prove(&self.format, pair, headers)
-            {
-                found = Box::pin(self.await_record(proven, activity, worker)).await;
+            let mut found = self.look_up(&named, activity, look).await;
+            if matches!(found, Ok((Finding::Absent(Absence::NotFound, _), _))) && self.expects_somebody() {
+                let awaited = Box::pin(self.await_record(&named, activity, look.worker)).await;
+                found = awaited.map(|finding| (finding, Source::Store));
             }
-            if let (Ok(Finding::Valid(_)), Some(newest)) = (&found, &self.newest) {
-                self.verdicts.signed(self.prove(newest, pair, headers).is_ok(), worker);
+            if let (Ok((Finding::Valid(_), _)), Some(newest)) = (&found, &self.newest) {
+                self.verdicts.signed(self.prove(newest, pair, headers).is_ok(), look.worker);
             }
             match found {
-                Ok(finding) => search.found(place, finding),
+                Ok((finding, source)) => search.found(place, finding, source),
                 Err(cause) => outage = Some(cause),
             }
         }
         let edits = self.edits(&search, https);
         let presented = search.known.as_ref().map(|(_, session)| session.id.clone());
         let presented = presented.or(search.anonymous);
+        let source = search.source;
         let verdict = match (search.known, outage) {
             (Some((_, session)), _) => Verdict::Known(session),
             (None, Some(outage)) => Verdict::Unknown(outage),
             (None, None) => Verdict::Absent(search.absence.unwrap_or(Absence::NoCookie)),
         };
-        self.verdicts.count(&verdict, worker);
-        Identified { verdict, presented, edits }
+        Identified { verdict, presented, edits, source }
+    }
+
+    /// The cookies of a request were judged, and that is the end of it.
+    pub fn count(&self, verdict: &Verdict, worker: Worker) {
+        self.verdicts.count(verdict, worker);
     }
 
     /// The id that the request's cookies prove, if they prove one. Whether it has a record is asked only where
     /// several cookies prove one, so that a planted cookie does not stand before the session that is to end.
-    pub async fn presented_by_id(&self, headers: &HeaderMap, https: bool, worker: Worker) -> Option<SessionId> {
+    pub async fn presented_by_id(
+        self: &Arc<Self>,
+        headers: &HeaderMap,
+        https: bool,
+        worker: Worker,
+    ) -> Option<SessionId> {
         let proven =
             self.pairs(headers, https).filter_map(|pair| Some(self.prove(&self.format, pair, headers).ok()?.0));
         let mut proven =
@@ -260,118 +287,6 @@ impl Sessions {
     /// is the value of [`Sessions::companion`].
     pub fn verify(&self, value: &[u8], companion: Option<&[u8]>) -> Option<SessionId> {
         self.format.verify(Presented { value, companion, now: clock::since_epoch() }).ok()
-    }
-
-    async fn look_up(&self, id: SessionId, activity: Activity, worker: Worker) -> Result<Finding, Outage> {
-        let key = self.format.key(&id);
-        if self.revocations.knows(&key) {
-            return Ok(Finding::Absent(Absence::Revoked, None));
-        }
-        let Reading { record, remaining, beside: [mark, tombstone] } = self.read(&key, worker).await?;
-        let now = clock::since_epoch();
-        if let Some(lifetime) = self.lifetime.as_ref().filter(|lifetime| lifetime.needs_more()) {
-            lifetime.learn(&key, remaining, &mark, now);
-        }
-        if tombstone != Record::Absent {
-            self.revocations.note(&key, Some(End::Revoked));
-            return Ok(Finding::Absent(Absence::Revoked, None));
-        }
-        let (finding, ends) = self.judge(id, record, now, worker);
-        if let (Format::Own(Own::Onedoor(onedoor)), Some(ends), Activity::Counts) = (&self.format, ends, activity)
-            && let Some(ttl) = onedoor.renewal(ends, remaining, now)
-        {
-            // The session is valid whether or not the store takes the renewal; the next request tries again.
-            let _ = self.store.renew(worker, &key, ttl).await;
-        }
-        self.settle(finding, &key, activity, now, worker).await
-    }
-
-    /// The record, and whatever is kept beside it. Where nothing can be, nothing more is asked for.
-    async fn read(&self, key: &str, worker: Worker) -> Result<Reading, Outage> {
-        let mark = self.lifetime.as_ref().and_then(|lifetime| lifetime.mark_key(key));
-        let tombstone = self.revocations.tombstone_key(key);
-        let is_own = matches!(self.format, Format::Own(Own::Onedoor(_)));
-        if is_own || tombstone.is_some() || self.lifetime.as_ref().is_some_and(Lifetime::needs_more) {
-            return self.store.read_whole(worker, key, [mark.as_deref(), tombstone.as_deref()]).await;
-        }
-        let record = self.store.read(worker, key).await?;
-        Ok(Reading { record, remaining: None, beside: [Record::Absent, Record::Absent] })
-    }
-
-    /// Holds a session against its limits.
-    async fn settle(
-        &self,
-        finding: Finding,
-        key: &str,
-        activity: Activity,
-        now: Duration,
-        worker: Worker,
-    ) -> Result<Finding, Outage> {
-        let Some(lifetime) = &self.lifetime else { return Ok(finding) };
-        match &finding {
-            Finding::Valid(session) => {
-                let subject = Subject { key, user: &session.user, data: &session.record, activity, now };
-                if let Err(absence) = Box::pin(lifetime.judge(subject, &self.store, worker)).await? {
-                    self.revocations.note(key, Some(End::Over));
-                    return Ok(Finding::Absent(absence, None));
-                }
-                self.revocations.note(key, None);
-            }
-            Finding::Absent(Absence::NotFound | Absence::Anonymous, _) => {
-                Box::pin(lifetime.forget(key, &self.store, worker)).await;
-            }
-            Finding::Absent(..) => {}
-        }
-        Ok(finding)
-    }
-
-    /// What a record means, and when it ends by its own account.
-    fn judge(&self, id: SessionId, record: Record, now: Duration, worker: Worker) -> (Finding, Option<Duration>) {
-        let absent = |absence, id| (Finding::Absent(absence, id), None);
-        let bytes = match record {
-            Record::Present(bytes) => bytes,
-            Record::Absent => return absent(Absence::NotFound, None),
-            Record::Unreadable(why) => {
-                self.verdicts.unreadable(worker);
-                return absent(Absence::Unreadable(why), None);
-            }
-        };
-        let Opened { data, ends } = match self.format.open(&bytes, &self.selection, now) {
-            Ok(opened) => opened,
-            Err(absence) => {
-                if matches!(absence, Absence::Unreadable(_)) {
-                    self.verdicts.unreadable(worker);
-                }
-                return absent(absence, None);
-            }
-        };
-        let Some(user) = self.user.iter().find_map(|path| data.at(path).and_then(user_id)) else {
-            return (Finding::Absent(Absence::Anonymous, Some(id)), ends);
-        };
-        let roles = self.roles.as_ref().and_then(|path| data.at(path)).map(roles).unwrap_or_default();
-        let session = Session { name: self.name.clone(), id, user, roles, record: data, own_members: self.own_members };
-        (Finding::Valid(Box::new(session)), ends)
-    }
-}
-
-/// A user's id is text that is not empty, or a whole number.
-fn user_id(value: &Value) -> Option<String> {
-    match value {
-        Value::Text(text) if !text.is_empty() => Some(text.to_string()),
-        Value::Integer(text) => Some(text.to_string()),
-        _ => None,
-    }
-}
-
-/// Roles are text or a list of text; any other shape is no role.
-fn roles(value: &Value) -> Vec<String> {
-    let text = |value: &Value| match value {
-        Value::Text(text) => Some(text.to_string()),
-        _ => None,
-    };
-    match value {
-        Value::List(items) => items.iter().map(text).collect::<Option<_>>().unwrap_or_default(),
-        single => text(single).into_iter().collect(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Sessions that an upstream has just begun: their browser may be back before their record can be read.
 
-use super::{Absence, Activity, Finding, Sessions, cookies::Place, id::SessionId, store::Outage};
+use super::{Absence, Activity, Finding, Look, Sessions, id::SessionId, near_cache::Named, store::Outage};
 use crate::{clock, tasks::Worker};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// How long after its cookie a record is waited for.
 const EXPECTED: Duration = Duration::from_secs(10);
@@ -23,22 +23,22 @@ impl Sessions {
     /// What became of a session that has no record: if it is expected, its record is waited for, no longer than for any
     /// answer of the store.
     pub(super) async fn await_record(
-        &self,
-        (id, _): (SessionId, Place),
+        self: &Arc<Self>,
+        named: &Arc<Named>,
         activity: Activity,
         worker: Worker,
     ) -> Result<Finding, Outage> {
-        let key = self.format.key(&id);
+        let key = &*named.key;
         let (begun, mut pause) = (clock::now(), PAUSE.0);
-        while self.newcomers.get(&key).is_some() {
+        while self.newcomers.get(key).is_some() {
             if begun.elapsed() + pause > self.store.patience() {
                 // Nobody waits in vain for it again.
-                self.newcomers.take(&key);
+                self.newcomers.take(key);
                 break;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
-            let finding = self.look_up(id.clone(), activity, worker).await?;
+            let (finding, _) = self.look_up(named, activity, Look::from(worker)).await?;
             if !matches!(finding, Finding::Absent(Absence::NotFound, _)) {
                 return Ok(finding);
             }

@@ -9,6 +9,8 @@ use crate::{config::session, tasks::Worker};
 use bytes::Bytes;
 use std::time::Duration;
 
+/// The kind of key that tells of a revocation.
+const TOMBSTONE: &str = "revoked";
 /// A record that was written again lives at least about so long; it is what most apps give a session.
 const LIFE_MIN: Duration = Duration::from_secs(24 * 60 * 60);
 /// For a record that does not expire: no browser keeps a cookie longer.
@@ -31,6 +33,11 @@ pub(super) enum End {
     Revoked,
     /// It is past its limits. Whether it still is, its record tells.
     Over,
+}
+
+/// What every tombstone's key begins with.
+pub(super) fn tombstones(namespace: &str) -> String {
+    [namespace, TOMBSTONE, ":"].concat()
 }
 
 impl Revocations {
@@ -56,7 +63,14 @@ impl Revocations {
     /// The key that tells of a revocation by any gateway, to be read together with the record. `None` = nobody writes
     /// such keys.
     pub(super) fn tombstone_key(&self, key: &str) -> Option<String> {
-        self.in_store.then(|| beside::key(&self.namespace, "revoked", key))
+        self.in_store.then(|| beside::key(&self.namespace, TOMBSTONE, key))
+    }
+
+    /// The record that a key's tombstone revokes, if the key is one's.
+    pub(super) fn revoked(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let record = key.strip_prefix(tombstones(&self.namespace).as_bytes())?;
+        let bare = record.strip_prefix(b"{").and_then(|record| record.strip_suffix(b"}"));
+        Some(bare.unwrap_or(record).to_vec())
     }
 
     /// Revokes the session whose record has so long to live; `None` = for ever. The record itself stays.

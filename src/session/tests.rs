@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    clock,
     config::session::{Format as FormatConfig, SetBy, preset::Preset},
     redis::server::Server,
     secret::Secret,
@@ -55,8 +56,7 @@ pub(crate) fn onedoor() -> FormatConfig {
 /// A store in memory, or on a server if there is one.
 pub(crate) fn store(server: Option<&Server>) -> Store {
     let url = server.map_or(Url::Memory, |server| Url::Redis(server.config()));
-    let timeout = Duration::from_secs(2);
-    let config = store_config::Store { url, namespace: "onedoor:".to_owned(), connections: None, timeout };
+    let config = store_config::Store::uncached(url, Duration::from_secs(2));
     let workers = server.map_or(Workers::new(Vec::new()), |_| Workers::current());
     Store::compile(&config, &workers, &Metrics::new(1))
 }
@@ -82,8 +82,8 @@ impl Sessions {
     }
 }
 
-fn sessions(format: FormatConfig) -> Sessions {
-    Sessions::compile(&config(format), store(None), &Metrics::new(1))
+fn sessions(format: FormatConfig) -> Arc<Sessions> {
+    Arc::new(Sessions::compile(&config(format), store(None), &Metrics::new(1)))
 }
 
 fn user(identified: &Identified) -> Option<&str> {
@@ -193,7 +193,7 @@ async fn of_several_cookies_the_first_with_a_user_counts_and_is_the_only_one_for
 #[tokio::test]
 async fn a_cookie_that_does_not_verify_never_reaches_the_store_and_of_those_that_do_only_eight() {
     let mut server = Server::start(&[]);
-    let sessions = Sessions::compile(&config(express(&[SECRET])), store(Some(&server)), &Metrics::new(1));
+    let sessions = Arc::new(Sessions::compile(&config(express(&[SECRET])), store(Some(&server)), &Metrics::new(1)));
     let zoe = sessions.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
     let forged = vec!["connect.sid=s:x.y"; 100].join("; ");
     let asked = |server: &Server| {
@@ -222,7 +222,7 @@ async fn a_cookie_that_does_not_verify_never_reaches_the_store_and_of_those_that
 async fn a_cookie_that_stays_at_the_gateway_is_cut_on_every_rule() {
     let mut config = config(express(&[SECRET]));
     config.forward_cookie = false;
-    let sessions = Sessions::compile(&config, store(None), &Metrics::new(1));
+    let sessions = Arc::new(Sessions::compile(&config, store(None), &Metrics::new(1)));
     let zoe = sessions.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
     let cut = [CookieEdit { name: "connect.sid".into(), keep: Keep::Nothing }];
     assert_eq!(sessions.identify(&cookies(&[&zoe]), false, Activity::Counts, W).await.edits, cut);
@@ -234,7 +234,7 @@ async fn a_cookie_that_stays_at_the_gateway_is_cut_on_every_rule() {
 #[tokio::test]
 async fn the_gateways_own_sessions_have_a_name_per_scheme_and_are_renewed_and_ended() {
     let server = Server::start(&[]);
-    let sessions = Sessions::compile(&config(onedoor()), store(Some(&server)), &Metrics::new(1));
+    let sessions = Arc::new(Sessions::compile(&config(onedoor()), store(Some(&server)), &Metrics::new(1)));
     let now = clock::since_epoch().as_millis();
     let record = |created: u128| format!(r#"{{"created":{created},"data":{{"user":{{"id":"zoe"}}}}}}"#);
     let id = "Z".repeat(43);
@@ -269,7 +269,7 @@ async fn a_name_that_an_app_trims_to_the_sessions_does_not_get_past_a_valid_cook
 #[tokio::test]
 async fn where_nothing_is_limited_and_nothing_can_be_revoked_a_look_up_is_one_command() {
     let server = Server::start(&[]);
-    let sessions = Sessions::compile(&config(express(&[SECRET])), store(Some(&server)), &Metrics::new(1));
+    let sessions = Arc::new(Sessions::compile(&config(express(&[SECRET])), store(Some(&server)), &Metrics::new(1)));
     let zoe = sessions.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
     server.cli(&["config", "resetstat"]);
     assert_eq!(user(&sessions.identify(&cookies(&[&zoe]), false, Activity::Counts, W).await), Some("zoe"));
@@ -283,7 +283,7 @@ async fn a_revoked_session_is_refused_by_every_gateway_though_its_record_is_ther
     let store = store(None);
     let mut config = config(express(&[SECRET]));
     config.revocable = true;
-    let gateway = || Sessions::compile(&config, store.clone(), &Metrics::new(1));
+    let gateway = || Arc::new(Sessions::compile(&config, store.clone(), &Metrics::new(1)));
     let (one, two) = (gateway(), gateway());
     let zoe = one.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
     let max = one.plant("max", r#"{"user":{"id":"max"}}"#).await;

@@ -47,6 +47,9 @@ pub struct Entry<'a> {
     /// How long it took to find out who is calling, in milliseconds; left out where that was less than one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_ms: Option<f64>,
+    /// Where the verdict comes from: `store`, `memory`, `stale`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict_from: Option<&'static str>,
     /// The user's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<&'a str>,
@@ -137,6 +140,7 @@ fn pretty(entry: &Entry<'_>) -> Vec<u8> {
     let texts = [
         ("rule", entry.rule),
         ("verdict", entry.verdict),
+        ("verdict_from", entry.verdict_from),
         ("user", entry.user),
         ("reason", entry.reason),
         ("cause", entry.cause),

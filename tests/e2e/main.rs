@@ -23,6 +23,8 @@ mod log;
 mod managed;
 mod messages;
 mod metrics;
+mod near_cache;
+mod near_cache_chaos;
 mod paths;
 mod proxy_protocol;
 mod quick_start;

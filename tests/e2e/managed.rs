@@ -199,6 +199,7 @@ fn a_record_is_never_brought_back() {
     for key in stage.redis.keys("onedoor:session:*") {
         stage.redis.ask(&["DEL", &key]);
     }
+    eventually("it is noticed", || stage.seen(&old, "x-seen-user").is_none().then_some(()));
     let response = stage.steer(&mut jar, "Session-Update", r#"{"cart":"ghost"}"#);
     assert_eq!(response.status(), 200);
     assert_eq!(stage.seen(&old, "x-seen-user"), None);

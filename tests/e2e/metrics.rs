@@ -61,8 +61,12 @@ fn requests_verdicts_the_store_and_upstreams_are_counted() {
     counts(&gateway, "onedoor_upstream_errors_total", &["upstream=\"gone\"", "unreachable"], 1.0);
     assert!(sample(&gateway, "onedoor_store_duration_seconds_count", &[]) >= 1.0);
     counts(&gateway, "onedoor_store_up", &[], 1.0);
+    assert!(sample(&gateway, "onedoor_session_memory_total", &["miss"]) >= 1.0);
     redis.kill();
-    assert_eq!(gateway.send(&get("/private/of-zoe").cookie(&cookie)).status(), 503);
+    eventually("the outage shows", || {
+        (gateway.send(&get("/private/of-zoe").cookie(&cookie)).status() == 503).then_some(())
+    });
+    counts(&gateway, "onedoor_session_memory_armed", &[], 0.0);
     counts(&gateway, "onedoor_session_verdicts_total", &["unknown"], 1.0);
     assert!(sample(&gateway, "onedoor_store_errors_total", &[]) >= 1.0);
     eventually("the store is told to be down", || (sample(&gateway, "onedoor_store_up", &[]) < 1.0).then_some(()));

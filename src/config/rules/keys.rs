@@ -99,6 +99,12 @@ pub(in crate::config) static TABLE: Table = Table {
             shape: Shape::Flag(true),
             meaning: "`false`: a request does not count as use of its session, such as a page that polls.",
         },
+        Key {
+            name: "on_outage",
+            shape: Shape::Choice { default: None, of: &["refuse", "stale", "anonymous"] },
+            meaning: "While the store cannot be asked: 503, a session proven not long ago, or (optional rules) nobody. \
+                      By default `[store.outage] policy`.",
+        },
         Key { name: "redirect", shape: Shape::Text(None), meaning: "Instead of `dest`: 308 to this URL or path." },
         Key { name: "respond", shape: Shape::Table(&RESPOND), meaning: "Instead of `dest`: this answer." },
     ],

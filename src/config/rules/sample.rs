@@ -1,7 +1,7 @@
 //! A rule for tests: everything to the upstream 0, and nothing else asked.
 
 use super::{Action, CrossSite, OnRefusal, Requirement, Rule};
-use crate::config::security_headers::SecurityHeaders;
+use crate::config::{security_headers::SecurityHeaders, store::OnOutage};
 
 /// The rule; its spans are 0.
 pub(crate) fn rule(session: Requirement) -> Rule {
@@ -20,6 +20,7 @@ pub(crate) fn rule(session: Requirement) -> Rule {
         security_headers: SecurityHeaders::Inherited,
         enforce: true,
         touch: true,
+        on_outage: OnOutage::Refuse,
         strip_prefix: None,
         add_prefix: None,
         rewrites_location: false,

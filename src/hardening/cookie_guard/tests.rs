@@ -30,7 +30,7 @@ fn pass(guard: &CookieGuard, line: &str, exchange: Exchange<'_>) -> Option<Strin
 }
 
 fn from(upstream: &str) -> Exchange<'_> {
-    Exchange { upstream, presented: None, https: false }
+    Exchange { upstream, presented: None, waived: false, https: false }
 }
 
 #[test]

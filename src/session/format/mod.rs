@@ -137,6 +137,15 @@ impl Format {
         }
     }
 
+    /// Whether a cookie's value that proves an id proves it at any time and whatever else the request brings, so that
+    /// it need not be verified again. False for signatures that end, or that travel in another cookie.
+    pub(super) fn value_alone_proves(&self) -> bool {
+        match self {
+            Self::Own(_) => true,
+            Self::Foreign(_) => false,
+        }
+    }
+
     /// The id that a cookie proves. Asks no store.
     pub(super) fn verify(&self, cookie: Presented<'_>) -> Result<SessionId, Absence> {
         match self {

@@ -90,9 +90,13 @@ impl Onedoor {
         now: Duration,
     ) -> Option<Duration> {
         let wanted = self.ttl.min(ends.saturating_sub(now));
-        let lag = RENEWAL_LAG_MAX.min(self.ttl / 10);
-        let due = remaining.is_none_or(|remaining| remaining + lag < wanted);
+        let due = remaining.is_none_or(|remaining| remaining + self.renewal_lag() < wanted);
         due.then_some(wanted)
+    }
+
+    /// How long a renewal may be put off.
+    pub(in crate::session) fn renewal_lag(&self) -> Duration {
+        RENEWAL_LAG_MAX.min(self.ttl / 10)
     }
 
     pub(super) fn dress(&self, cookie: &mut Cookie<'static>) {

@@ -11,7 +11,7 @@ use crate::{
     },
     telemetry::metrics::Metrics,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 fn headers(lines: &[(&str, &str)]) -> HeaderMap {
     let field = |(name, value): &(&str, &str)| {
@@ -26,7 +26,7 @@ fn commands(lines: &[(&str, &str)]) -> Commands {
 
 /// A browser with one cookie jar, in front of sessions.
 struct Browser {
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
     https: bool,
     jar: HeaderMap,
 }
@@ -34,7 +34,7 @@ struct Browser {
 impl Browser {
     fn new(format: FormatConfig, store: Store) -> Self {
         Self {
-            sessions: Sessions::compile(&config(format), store, &Metrics::new(1)),
+            sessions: Arc::new(Sessions::compile(&config(format), store, &Metrics::new(1))),
             https: false,
             jar: HeaderMap::new(),
         }
@@ -269,7 +269,7 @@ async fn cookies_are_set_as_the_format_has_them() {
     );
     let mut strict = config(onedoor());
     strict.same_site = Some(SameSite::Strict);
-    browser.sessions = Sessions::compile(&strict, store(None), &Metrics::new(1));
+    browser.sessions = Arc::new(Sessions::compile(&strict, store(None), &Metrics::new(1)));
     assert!(browser.obey(&login).await.unwrap()[0].contains("; SameSite=Strict; "));
     let mut browser = Browser::new(express(&[SECRET]), store(None));
     let set = browser.obey(&login).await.unwrap();

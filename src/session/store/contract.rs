@@ -12,12 +12,7 @@ fn memory() -> Store {
 }
 
 fn redis(server: &Server) -> Store {
-    let store = store::Store {
-        url: store::Url::Redis(server.config()),
-        namespace: "onedoor:".to_owned(),
-        connections: None,
-        timeout: Duration::from_secs(2),
-    };
+    let store = store::Store::uncached(store::Url::Redis(server.config()), Duration::from_secs(2));
     Store::compile(&store, &Workers::current(), &Metrics::new(1))
 }
 

@@ -36,6 +36,10 @@ families! {
         "Requests whose session's record was longer than `session_header_max`, so that the upstream got `!too-large`.";
     VERDICTS = Counter "onedoor_session_verdicts_total" ["session", "verdict"]
         "What the cookies of requests turned out to be: `valid`, `unknown` (the store did not answer), or why there is no valid session.";
+    MEMORY = Counter "onedoor_session_memory_total" ["session", "event"]
+        "What memory was good for: `hit` (answered from it), `miss` (the store was read), and of the misses `unchanged` (memory held the same) and `overtaken` (the session changed meanwhile: not kept); `stale` (answered from it in an outage).";
+    MEMORY_ARMED = Gauge "onedoor_session_memory_armed" []
+        "1 while every change of a session is known to be heard, so that memory may be used.";
     UNREADABLE = Counter "onedoor_records_unreadable_total" ["format"]
         "Records in the store that could not be read as their format.";
     SECRETS = Counter "onedoor_session_secrets_total" ["session", "secret"]

@@ -1,0 +1,230 @@
+//! One primary, listened to, and proven to be heard by a key of our own whose changes must come back.
+
+use super::{
+    Redis,
+    greeting::{self, Fault},
+    listener::{Change, Chorus, Event, Status},
+    proof::Moment,
+    wire::{Head, Wire},
+};
+use crate::config::store::Invalidation;
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::Notify, time};
+
+/// How many beats are sent while one proof counts.
+const BEATS: u32 = 5;
+/// How long a beat's key lives when nobody renews it any more.
+const BEAT_TTL: Duration = Duration::from_secs(60);
+/// The waits before another attempt to listen, doubling.
+const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+/// What the reading half tells the proving half.
+#[derive(Default)]
+struct Heard {
+    tracked: AtomicU64,
+    announced: AtomicU64,
+    something: Notify,
+}
+
+/// The beats sent so far.
+struct Beats {
+    by_events: bool,
+    number: u64,
+    /// What the key holds, if nobody else was there.
+    expected: Option<u64>,
+}
+
+pub(super) struct Ear<S> {
+    redis: Arc<Redis>,
+    beat: String,
+    /// Among the ears of the chorus.
+    place: usize,
+    chorus: Arc<Chorus<S>>,
+    heard: Heard,
+}
+
+impl<S: Fn(Event<'_>)> Ear<S> {
+    /// `beat` is a key of this server's and of nobody else's.
+    pub(super) fn new(redis: Arc<Redis>, beat: String, place: usize, chorus: Arc<Chorus<S>>) -> Self {
+        Self { redis, beat, place, chorus, heard: Heard::default() }
+    }
+
+    /// Listens for ever.
+    pub(super) async fn listen(self) {
+        let mut wait = RETRY.0;
+        loop {
+            let Fault(why) = match self.attempt().await {
+                Ok(never) => match never {},
+                Err(fault) => fault,
+            };
+            if self.chorus.lost(self.place, why) {
+                wait = RETRY.0;
+            }
+            time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY.1);
+        }
+    }
+
+    async fn attempt(&self) -> Result<Infallible, Fault> {
+        let mut by_events = self.decide().await?;
+        let mut wire = greeting::in_time(Wire::dial(self.redis.server())).await?;
+        let greeted = self.greet(&mut wire, by_events).await;
+        if greeted.is_err() && by_events && self.chorus.hearing.cache.invalidation == Invalidation::Auto {
+            // Events are on, but not for us: their channels need a right of their own.
+            by_events = false;
+            wire = greeting::in_time(Wire::dial(self.redis.server())).await?;
+            self.greet(&mut wire, by_events).await?;
+        } else {
+            greeted?;
+        }
+        tokio::select! {
+            fault = self.hear(&mut wire) => Err(fault),
+            fault = self.prove(by_events) => Err(fault),
+        }
+    }
+
+    async fn greet(&self, wire: &mut Wire, by_events: bool) -> Result<(), Fault> {
+        greeting::greet(wire, self.redis.server(), &self.beat, &self.chorus.hearing.prefixes, by_events).await
+    }
+
+    /// Whether keyspace events are what is listened to.
+    async fn decide(&self) -> Result<bool, Fault> {
+        let cache = &self.chorus.hearing.cache;
+        if cache.invalidation == Invalidation::Tracking {
+            return Ok(false);
+        }
+        let explicit = cache.invalidation == Invalidation::Events;
+        let flags = match self.redis.notified_events().await? {
+            Some(flags) => flags,
+            // Where the setting cannot be read, only somebody who knows it can promise that it is enough.
+            None => return Ok(explicit),
+        };
+        let lacking = greeting::lacking(&flags);
+        if lacking.is_empty() {
+            return Ok(true);
+        }
+        if cache.configure && self.redis.notify_events(&format!("{flags}{lacking}")).await? {
+            return Ok(true);
+        }
+        if explicit {
+            let wanted = format!("{flags}{lacking}");
+            return Err(Fault(format!("keyspace events are off: CONFIG SET notify-keyspace-events {wanted}")));
+        }
+        Ok(false)
+    }
+
+    /// Reads what the server pushes. Everything is passed on before the next thing is read.
+    async fn hear(&self, wire: &mut Wire) -> Fault {
+        loop {
+            if let Err(fault) = self.hear_one(wire).await {
+                return fault;
+            }
+        }
+    }
+
+    async fn hear_one(&self, wire: &mut Wire) -> Result<(), Fault> {
+        let Head::Push(parts) = wire.head().await? else {
+            return Err(Fault("the server answers what nobody asked".to_owned()));
+        };
+        let kind = if parts > 0 { wire.text().await? } else { Vec::new() };
+        match (kind.as_slice(), parts) {
+            (b"invalidate", 2) => match wire.head().await? {
+                Head::Many(keys) => {
+                    for _ in 0..keys {
+                        let key = wire.text().await?;
+                        self.pass_on(&key, Change::Any, &self.heard.tracked);
+                    }
+                }
+                _ => self.chorus.flushed(),
+            },
+            (b"pmessage", 4) => {
+                wire.skip(1).await?;
+                let (channel, event) = (wire.text().await?, wire.text().await?);
+                let name = channel.iter().position(|byte| *byte == b':').map(|at| &channel[at + 1..]);
+                let key = name.unwrap_or_default();
+                let change = greeting::change(&event);
+                // The beat's own time to live is announced, too, and must not count twice.
+                if change != Change::Renewed || key != self.beat.as_bytes() {
+                    self.pass_on(key, change, &self.heard.announced);
+                }
+            }
+            _ => wire.skip(parts.saturating_sub(1)).await?,
+        }
+        Ok(())
+    }
+
+    fn pass_on(&self, key: &[u8], change: Change, beats: &AtomicU64) {
+        if key == self.beat.as_bytes() {
+            beats.fetch_add(1, Ordering::SeqCst);
+            self.heard.something.notify_one();
+        } else {
+            (self.chorus.sink)(Event::Key(key, change));
+        }
+    }
+
+    /// Proves, over and over, that changes made over every connection come back.
+    async fn prove(&self, by_events: bool) -> Fault {
+        let mut beats = Beats { by_events, number: 0, expected: None };
+        loop {
+            match self.prove_until_doubt(&mut beats).await {
+                Ok(why) => _ = self.chorus.lost(self.place, why.to_owned()),
+                Err(fault) => return fault,
+            }
+        }
+    }
+
+    /// Returns at the first doubt about the connections that records are read over.
+    async fn prove_until_doubt(&self, beats: &mut Beats) -> Result<&'static str, Fault> {
+        let (proof, links) = (&self.chorus.proof, self.redis.links());
+        let changes = self.redis.health.changes();
+        let by = if beats.by_events { Status::Events } else { Status::Tracking };
+        beats.expected = None;
+        let mut sent = proof.now();
+        for link in 0..links {
+            sent = proof.now();
+            self.beat(beats, link).await?;
+        }
+        self.chorus.heard(self.place, sent, by.clone());
+        let interval = proof.max_staleness() / BEATS;
+        for link in (0..links).cycle() {
+            time::sleep(interval.saturating_sub(proof.now().since(sent))).await;
+            if self.redis.health.changes() != changes {
+                return Ok("a connection to Redis broke");
+            }
+            // Tracking may tell of a beat before it tells of what was changed just before: one beat later all is told.
+            let before: Moment = std::mem::replace(&mut sent, proof.now());
+            if !self.beat(beats, link).await? {
+                return Ok("the database was flushed or exchanged");
+            }
+            self.chorus.heard(self.place, before, by.clone());
+        }
+        Ok("there are no connections")
+    }
+
+    /// Sends a beat over one connection and waits until it has come back every way; `false` = the key did not hold
+    /// the beat before.
+    async fn beat(&self, beats: &mut Beats, link: usize) -> Result<bool, Fault> {
+        let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
+        let (tracked, announced) = (count(&self.heard.tracked), count(&self.heard.announced));
+        beats.number += 1;
+        let previous = self.redis.exchange(link, &self.beat, beats.number, BEAT_TTL).await?;
+        let back = async {
+            while count(&self.heard.tracked) == tracked
+                || (beats.by_events && count(&self.heard.announced) == announced)
+            {
+                self.heard.something.notified().await;
+            }
+        };
+        let back = time::timeout(self.chorus.proof.max_staleness(), back).await;
+        back.map_err(|_| Fault("a change of our own did not come back".to_owned()))?;
+        let expected = beats.expected.replace(beats.number);
+        Ok(expected.is_none() || previous == expected)
+    }
+}

@@ -1,0 +1,351 @@
+//! One record: from memory where that may be believed, from the store where it must be, and once for all who ask.
+
+use super::{
+    Absence, Activity, Finding, Identified, Session, Sessions, Verdict,
+    cookies::Place,
+    format::{Format, Opened, Own},
+    id::SessionId,
+    lifetime::{Lifetime, Subject},
+    near_cache::{Loaded, Named, NearCache},
+    revocation::End,
+    store::{Outage, Reading, Record},
+    value::Value,
+};
+use crate::{
+    clock,
+    config::store::OnOutage,
+    http::cookie_header,
+    redis::Change,
+    tasks::{self, Worker},
+};
+use http::HeaderMap;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// What a rule needs, as far as it matters where an answer may come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Need<'r> {
+    /// Without a session the request is refused.
+    pub required: bool,
+    /// Without one of these roles it is refused; empty = none is asked for.
+    pub roles: &'r [String],
+    /// While the store cannot be asked.
+    pub on_outage: OnOutage,
+    /// Whether asking counts as use of the session.
+    pub activity: Activity,
+}
+
+/// How a record is looked up.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// Who asks.
+    pub worker: Worker,
+    /// When the request came: what was read before is memory.
+    pub begun: Instant,
+    /// What is believed.
+    pub trust: Trust,
+    /// Whether it is remembered for a moment that there is no session.
+    pub keeps_absence: bool,
+    /// How old a session may be that passes while the store cannot be asked; `None` = none passes.
+    pub stale_for: Option<Duration>,
+}
+
+/// What is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Memory, too, where it is proven.
+    Memory,
+    /// Only what the store says after the request came.
+    Store,
+}
+
+/// Where a verdict comes from. Of several records' the last in this order counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// From the store, asked after the request came.
+    Store,
+    /// From memory, proven to be current.
+    Memory,
+    /// From memory, while the store could not be asked.
+    Stale,
+}
+
+impl Source {
+    /// One word for it, for logs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Memory => "memory",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+impl From<Worker> for Look {
+    /// The strictest: the store is asked, and what it does not say is an outage.
+    fn from(worker: Worker) -> Self {
+        Self { worker, begun: clock::now(), trust: Trust::Store, keeps_absence: false, stale_for: None }
+    }
+}
+
+impl Need<'_> {
+    /// Whether a rule that needs this lets a caller with this verdict pass, or cannot know better.
+    pub fn is_met_by(&self, verdict: &Verdict) -> bool {
+        match verdict {
+            Verdict::Known(session) => session.has_any_of(self.roles),
+            Verdict::Absent(_) => !self.required,
+            Verdict::NotAsked | Verdict::Unknown(_) => true,
+        }
+    }
+}
+
+impl Session {
+    /// Whether it has one of these roles; of none asked for, always.
+    pub fn has_any_of(&self, roles: &[String]) -> bool {
+        roles.is_empty() || self.roles.iter().any(|role| roles.contains(role))
+    }
+}
+
+impl Sessions {
+    /// Judges a request from memory alone; `None` = that cannot be done, or the rule would not be content.
+    pub fn recall(&self, headers: &HeaderMap, https: bool, need: Need<'_>, worker: Worker) -> Option<Identified> {
+        // A session with limits of its own is held against them each time, and a rotation of secrets is counted.
+        let near = self.near.as_ref().filter(|_| self.lifetime.is_none() && self.newest.is_none())?;
+        let name = self.format.cookie_name(https).as_bytes();
+        let mut pairs = cookie_header::pairs(headers).filter(|pair| cookie_header::is_taken_for(pair.name, name));
+        let first = pairs.next().filter(|pair| pair.name == name)?;
+        let named = near.named(first.value).filter(|named| !self.revocations.knows(&named.key))?;
+        let Finding::Valid(session) = near.recall(&named.key, near.moment(clock::now()), worker)? else {
+            return None;
+        };
+        if !session.has_any_of(need.roles) {
+            return None;
+        }
+        let place = Place::alone(first.position);
+        let edits = match self.forwards_cookie {
+            true if pairs.next().is_none() => Vec::new(),
+            true => self.keeping(Some(place), https),
+            false => self.keeping(None, https),
+        };
+        Some(Identified { verdict: Verdict::Known(session), presented: None, edits, source: Some(Source::Memory) })
+    }
+
+    /// Whether the request brings a cookie of these sessions.
+    pub fn is_addressed(&self, headers: &HeaderMap, https: bool) -> bool {
+        let name = self.format.cookie_name(https).as_bytes();
+        cookie_header::pairs(headers).any(|pair| cookie_header::is_taken_for(pair.name, name))
+    }
+
+    /// An upstream may have changed the record of this id: the next request reads it again, and does not wait until
+    /// Redis tells.
+    pub fn doubt(&self, id: &SessionId) {
+        if self.near.is_some() {
+            self.changed(&self.format.key(id), Change::Any);
+        }
+    }
+
+    /// The gateway itself changed a record: the next request must see it, and does not wait until Redis tells.
+    pub(super) fn changed(&self, key: &str, change: Change) {
+        if let Some(near) = &self.near {
+            near.notice(key.as_bytes(), change);
+        }
+    }
+
+    pub(super) async fn look_up(
+        self: &Arc<Self>,
+        named: &Arc<Named>,
+        activity: Activity,
+        look: Look,
+    ) -> Result<(Finding, Source), Outage> {
+        if self.revocations.knows(&named.key) {
+            return Ok((Finding::Absent(Absence::Revoked, None), Source::Store));
+        }
+        let (finding, source) = self.find(named, activity, look).await?;
+        Ok((self.settle(finding, &named.key, activity, look.worker).await?, source))
+    }
+
+    /// The record as memory or the store has it, whatever its age.
+    async fn find(
+        self: &Arc<Self>,
+        named: &Arc<Named>,
+        activity: Activity,
+        look: Look,
+    ) -> Result<(Finding, Source), Outage> {
+        let Some(near) = &self.near else {
+            let loaded = self.load(named, activity, look.worker).await?;
+            return Ok((loaded.finding, Source::Store));
+        };
+        if look.trust == Trust::Memory
+            && let Some(finding) = near.recall(&named.key, near.moment(clock::now()), look.worker)
+        {
+            return Ok((finding, Source::Memory));
+        }
+        let stale = || near.recall_stale(&named.key, look.stale_for?, look.worker);
+        // Who may pass anyway does not wait for a store that is known to be away.
+        if self.store.degraded()
+            && let Some(finding) = stale()
+        {
+            return Ok((finding, Source::Stale));
+        }
+        match self.read(near, named, activity, look).await {
+            Ok(found) => Ok(found),
+            Err(outage) => stale().map(|finding| (finding, Source::Stale)).ok_or(outage),
+        }
+    }
+
+    /// Reads a record, together with everybody else who wants it. Who trusts the store alone takes no answer to a
+    /// question that was sent before the request came.
+    async fn read(
+        self: &Arc<Self>,
+        near: &NearCache,
+        named: &Arc<Named>,
+        activity: Activity,
+        look: Look,
+    ) -> Result<(Finding, Source), Outage> {
+        let begun = near.moment(look.begun);
+        loop {
+            let (read, reading) = near.read(&named.key, look.keeps_absence, look.worker);
+            if let Some(reading) = reading {
+                let (sessions, named) = (self.clone(), named.clone());
+                // A task of its own: whoever waits may leave, and the others still get their answer.
+                tasks::background(async move {
+                    let loaded = sessions.load(&named, activity, look.worker).await;
+                    if let Some(near) = &sessions.near {
+                        near.answered(&named.key, reading, loaded, look.worker);
+                    }
+                });
+            }
+            let source = if read.sent < begun { Source::Memory } else { Source::Store };
+            let patience = self.store.patience().saturating_sub(look.begun.elapsed());
+            let finding = read.wait(patience).await?;
+            if source == Source::Store || look.trust == Trust::Memory {
+                return Ok((finding, source));
+            }
+        }
+    }
+
+    async fn load(&self, named: &Named, activity: Activity, worker: Worker) -> Result<Loaded, Outage> {
+        let key = &*named.key;
+        let Reading { record, mut remaining, beside: [mark, tombstone] } = self.read_all(key, worker).await?;
+        let now = clock::since_epoch();
+        if let Some(lifetime) = self.lifetime.as_ref().filter(|lifetime| lifetime.needs_more()) {
+            lifetime.learn(key, remaining, &mark, now);
+        }
+        if tombstone != Record::Absent {
+            self.revocations.note(key, Some(End::Revoked));
+            return Ok(Loaded::absent(Absence::Revoked));
+        }
+        let bytes = match record {
+            Record::Present(bytes) => bytes,
+            Record::Absent => return Ok(Loaded::absent(Absence::NotFound)),
+            Record::Unreadable(why) => {
+                self.verdicts.unreadable(worker);
+                return Ok(Loaded::absent(Absence::Unreadable(why)));
+            }
+        };
+        let (digest, known) = match &self.near {
+            Some(near) => {
+                let (digest, known) = near.understood(key, &bytes);
+                (Some(digest), known.filter(|entry| entry.ends.is_none_or(|ends| now < ends)))
+            }
+            None => (None, None),
+        };
+        let unchanged = known.is_some();
+        let (finding, ends) = match known {
+            Some(entry) => (entry.finding.clone(), entry.ends),
+            None => match self.format.open(&bytes, &self.selection, now) {
+                Ok(Opened { data, ends }) => (self.judge(data, named), ends),
+                Err(absence) => {
+                    if matches!(absence, Absence::Unreadable(_)) {
+                        self.verdicts.unreadable(worker);
+                    }
+                    return Ok(Loaded::absent(absence));
+                }
+            },
+        };
+        let mut fresh_for = None;
+        if let (Format::Own(Own::Onedoor(onedoor)), Some(ends)) = (&self.format, ends) {
+            fresh_for = Some(onedoor.renewal_lag());
+            match onedoor.renewal(ends, remaining, now) {
+                None => {}
+                // Somebody whose request counts must find it due.
+                Some(_) if activity == Activity::Ignored => fresh_for = Some(Duration::ZERO),
+                Some(ttl) => {
+                    // The session is valid whether or not the store takes the renewal; the next request tries again.
+                    let _ = self.store.renew(worker, key, ttl).await;
+                    remaining = remaining.max(Some(ttl));
+                }
+            }
+        }
+        let left = ends.map(|ends| ends.saturating_sub(now));
+        let remaining = remaining.into_iter().chain(left).min();
+        Ok(Loaded { finding, digest, ends, remaining, fresh_for, unchanged })
+    }
+
+    /// The record, and whatever is kept beside it. Where nothing can be, nothing more is asked for.
+    async fn read_all(&self, key: &str, worker: Worker) -> Result<Reading, Outage> {
+        let mark = self.lifetime.as_ref().and_then(|lifetime| lifetime.mark_key(key));
+        let tombstone = self.revocations.tombstone_key(key);
+        let is_own = matches!(self.format, Format::Own(Own::Onedoor(_)));
+        let is_dated = self.near.is_some() || self.lifetime.as_ref().is_some_and(Lifetime::needs_more);
+        if is_own || is_dated || tombstone.is_some() {
+            return self.store.read_whole(worker, key, [mark.as_deref(), tombstone.as_deref()]).await;
+        }
+        let record = self.store.read(worker, key).await?;
+        Ok(Reading { record, remaining: None, beside: [Record::Absent, Record::Absent] })
+    }
+
+    /// Holds a session against its limits.
+    async fn settle(&self, finding: Finding, key: &str, activity: Activity, worker: Worker) -> Result<Finding, Outage> {
+        let Some(lifetime) = &self.lifetime else { return Ok(finding) };
+        match &finding {
+            Finding::Valid(session) => {
+                let now = clock::since_epoch();
+                let subject = Subject { key, user: &session.user, data: &session.record, activity, now };
+                if let Err(absence) = Box::pin(lifetime.judge(subject, &self.store, worker)).await? {
+                    self.revocations.note(key, Some(End::Over));
+                    return Ok(Finding::Absent(absence, None));
+                }
+                self.revocations.note(key, None);
+            }
+            Finding::Absent(Absence::NotFound | Absence::Anonymous, _) => {
+                Box::pin(lifetime.forget(key, &self.store, worker)).await;
+            }
+            Finding::Absent(..) => {}
+        }
+        Ok(finding)
+    }
+
+    fn judge(&self, data: Value, named: &Named) -> Finding {
+        let id = named.id.clone();
+        let Some(user) = self.user.iter().find_map(|path| data.at(path).and_then(user_id)) else {
+            return Finding::Absent(Absence::Anonymous, Some(id));
+        };
+        let roles = self.roles.as_ref().and_then(|path| data.at(path)).map(roles).unwrap_or_default();
+        let (name, own_members) = (self.name.clone(), self.own_members);
+        Finding::Valid(Arc::new(Session { name, id, user, roles, record: data, own_members }))
+    }
+}
+
+/// A user's id is text that is not empty, or a whole number.
+fn user_id(value: &Value) -> Option<String> {
+    match value {
+        Value::Text(text) if !text.is_empty() => Some(text.to_string()),
+        Value::Integer(text) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+/// Roles are text or a list of text; any other shape is no role.
+fn roles(value: &Value) -> Vec<String> {
+    let text = |value: &Value| match value {
+        Value::Text(text) => Some(text.to_string()),
+        _ => None,
+    };
+    match value {
+        Value::List(items) => items.iter().map(text).collect::<Option<_>>().unwrap_or_default(),
+        single => text(single).into_iter().collect(),
+    }
+}

@@ -1,0 +1,304 @@
+//! Sessions in memory: answered from without asking Redis while every change is known to reach us, and never longer.
+
+use super::{Absence, Finding, id::SessionId, store::Outage};
+use crate::{
+    redis::{Change, Moment, Proof, Watch},
+    tasks::Worker,
+    telemetry::metrics::{Counter, Metrics, families},
+};
+use quick_cache::sync::Cache;
+use ring::digest::{SHA256, digest};
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+
+/// Cookies longer than this are verified anew each time.
+const COOKIE_MAX: usize = 1024;
+/// For how long it is remembered that there is no session.
+const ABSENCE_MAX: Duration = Duration::from_secs(1);
+/// Locks that the reads under way are spread over.
+const SHARDS: usize = 64;
+
+/// The sessions of one `[session]`, shared by the workers. Every key has at most one read under way, and what a change
+/// overtakes on its way back is not kept.
+pub struct NearCache {
+    proof: Arc<Proof>,
+    /// What a cookie's value was found to prove. It is true as long as the configuration stands.
+    cookies: Cache<Box<[u8]>, Arc<Named>>,
+    entries: Cache<Box<[u8]>, Arc<Entry>>,
+    reads: [Mutex<HashMap<Box<[u8]>, Read>>; SHARDS],
+    hasher: RandomState,
+    meter: Meter,
+}
+
+/// A record's name: what a cookie proves, and where the store keeps it.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) id: SessionId,
+    pub(super) key: Box<str>,
+}
+
+/// What was read of one record.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) finding: Finding,
+    /// Of the record's bytes, to tell whether another read brought the same.
+    digest: Option<[u8; 32]>,
+    /// When the record ends by its own account, since the Unix epoch.
+    pub(super) ends: Option<Duration>,
+    /// In which watch it was read; `None` = in none, so that it was never proven but when it was read.
+    watch: Option<Watch>,
+    sent: Moment,
+    /// When the store's time to live is over.
+    dies: Option<Moment>,
+    /// When the record wants to be read again although nothing changed.
+    stale_at: Option<Moment>,
+    /// Something happened to the record.
+    doubted: AtomicBool,
+}
+
+/// What a read brought.
+pub(super) struct Loaded {
+    pub(super) finding: Finding,
+    pub(super) digest: Option<[u8; 32]>,
+    pub(super) ends: Option<Duration>,
+    /// From the moment at which the read was sent.
+    pub(super) remaining: Option<Duration>,
+    /// From the same moment: after that it wants to be read again.
+    pub(super) fresh_for: Option<Duration>,
+    /// The finding was taken over from memory: the bytes were the same.
+    pub(super) unchanged: bool,
+}
+
+/// A read under way.
+#[derive(Clone)]
+pub(super) struct Read {
+    pub(super) sent: Moment,
+    watch: Option<Watch>,
+    answer: watch::Receiver<Option<Result<Finding, Outage>>>,
+}
+
+/// What the reader needs to answer a [`Read`].
+pub(super) struct Reading {
+    read: Read,
+    answer: watch::Sender<Option<Result<Finding, Outage>>>,
+    keeps_absence: bool,
+}
+
+/// The cells of one `[session]`'s memory.
+struct Meter {
+    hits: Counter,
+    misses: Counter,
+    unchanged: Counter,
+    overtaken: Counter,
+    stale: Counter,
+}
+
+impl NearCache {
+    /// Room for so many sessions of the `[session]` of this name. `proof` says when they may be used.
+    pub(super) fn new(name: &str, entries: usize, proof: Arc<Proof>, metrics: &Metrics) -> Self {
+        let cell = |event| metrics.counter(&families::MEMORY, &[name, event]);
+        let meter = Meter {
+            hits: cell("hit"),
+            misses: cell("miss"),
+            unchanged: cell("unchanged"),
+            overtaken: cell("overtaken"),
+            stale: cell("stale"),
+        };
+        Self {
+            proof,
+            cookies: Cache::new(entries),
+            entries: Cache::new(entries),
+            reads: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
+            meter,
+        }
+    }
+
+    /// When something happened, as reads are dated.
+    pub(super) fn moment(&self, instant: Instant) -> Moment {
+        self.proof.moment(instant)
+    }
+
+    /// What a cookie's value is known to prove.
+    pub(super) fn named(&self, cookie: &[u8]) -> Option<Arc<Named>> {
+        self.cookies.get(cookie)
+    }
+
+    /// Remembers what a cookie's value proves, which must be true whatever happens to the record.
+    pub(super) fn name(&self, cookie: &[u8], named: &Arc<Named>) {
+        if cookie.len() <= COOKIE_MAX {
+            self.cookies.insert(cookie.into(), named.clone());
+        }
+    }
+
+    /// What is known of a record and still true.
+    pub(super) fn recall(&self, key: &str, now: Moment, worker: Worker) -> Option<Finding> {
+        let entry = self.entries.get(key.as_bytes())?;
+        let is_current = entry.watch.is_some()
+            && entry.watch == self.proof.watch(now)
+            && !entry.doubted.load(Ordering::SeqCst)
+            && entry.dies.is_none_or(|dies| now < dies)
+            && entry.stale_at.is_none_or(|stale_at| now < stale_at)
+            && match entry.finding {
+                Finding::Valid(_) => true,
+                Finding::Absent(..) => now < entry.sent.after(ABSENCE_MAX),
+            };
+        is_current.then(|| {
+            self.meter.hits.add(worker);
+            entry.finding.clone()
+        })
+    }
+
+    /// A session that was proven not longer than `stale_for` ago, and of which nothing was heard since.
+    pub(super) fn recall_stale(&self, key: &str, stale_for: Duration, worker: Worker) -> Option<Finding> {
+        let (entry, now) = (self.entries.get(key.as_bytes())?, self.proof.now());
+        let proven = if entry.watch.is_some() { entry.sent.max(self.proof.heard()) } else { entry.sent };
+        let passes = matches!(entry.finding, Finding::Valid(_))
+            && !entry.doubted.load(Ordering::SeqCst)
+            && entry.dies.is_none_or(|dies| now < dies)
+            && now.since(proven) <= stale_for;
+        passes.then(|| {
+            self.meter.stale.add(worker);
+            entry.finding.clone()
+        })
+    }
+
+    /// What was last read of a record, true or not: the same bytes need not be understood again.
+    pub(super) fn understood(&self, key: &str, bytes: &[u8]) -> ([u8; 32], Option<Arc<Entry>>) {
+        let mut sum = [0; 32];
+        sum.copy_from_slice(digest(&SHA256, bytes).as_ref());
+        (sum, self.entries.peek(key.as_bytes()).filter(|entry| entry.digest == Some(sum)))
+    }
+
+    /// The read of a record that is under way, or a new one, which the caller must see to.
+    pub(super) fn read(&self, key: &str, keeps_absence: bool, worker: Worker) -> (Read, Option<Reading>) {
+        let mut shard = self.shard(key.as_bytes());
+        // One that was given up, with its worker, will never be answered.
+        if let Some(read) = shard.get(key.as_bytes()).filter(|read| read.answer.has_changed().is_ok()) {
+            return (read.clone(), None);
+        }
+        self.meter.misses.add(worker);
+        let (sender, answer) = watch::channel(None);
+        let sent = self.proof.now();
+        let read = Read { sent, watch: self.proof.watch(sent), answer };
+        shard.insert(key.as_bytes().into(), read.clone());
+        (read.clone(), Some(Reading { read, answer: sender, keeps_absence }))
+    }
+
+    /// The answer of a read, for everyone who waits for it; kept unless something happened to the record meanwhile.
+    pub(super) fn answered(&self, key: &str, reading: Reading, loaded: Result<Loaded, Outage>, worker: Worker) {
+        let Reading { read, answer, keeps_absence } = reading;
+        let mut shard = self.shard(key.as_bytes());
+        let is_ours = |known: &Read| known.answer.same_channel(&read.answer);
+        let undisturbed = shard.get(key.as_bytes()).is_some_and(is_ours);
+        if undisturbed {
+            shard.remove(key.as_bytes());
+        } else {
+            self.meter.overtaken.add(worker);
+        }
+        let finding = loaded.map(|loaded| {
+            self.meter.unchanged.add_many(worker, loaded.unchanged.into());
+            let finding = loaded.finding.clone();
+            let keeps = matches!(finding, Finding::Valid(_)) || keeps_absence;
+            if undisturbed && keeps {
+                let watch = read.watch.filter(|watch| self.proof.watch(self.proof.now()) == Some(*watch));
+                self.entries.insert(key.as_bytes().into(), Arc::new(Entry::new(loaded, read.sent, watch)));
+            } else if undisturbed {
+                self.entries.remove(key.as_bytes());
+            }
+            finding
+        });
+        drop(shard);
+        // Nobody may be left who waits.
+        let _ = answer.send(Some(finding));
+    }
+
+    /// Something happened to a record.
+    pub(super) fn notice(&self, key: &[u8], change: Change) {
+        if change == Change::Renewed {
+            return;
+        }
+        let mut shard = self.shard(key);
+        shard.remove(key);
+        match change {
+            // What it holds now may be what it held before.
+            Change::Written | Change::Any => {
+                if let Some(entry) = self.entries.peek(key) {
+                    entry.doubted.store(true, Ordering::SeqCst);
+                }
+            }
+            Change::Deleted | Change::Expired | Change::Evicted | Change::MovedAway | Change::Renewed => {
+                self.entries.remove(key);
+            }
+        }
+    }
+
+    /// Forgets every record.
+    pub(super) fn clear(&self) {
+        for shard in &self.reads {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.clear();
+            drop(shard);
+        }
+        self.entries.clear();
+    }
+
+    fn shard(&self, key: &[u8]) -> MutexGuard<'_, HashMap<Box<[u8]>, Read>> {
+        let index = self.hasher.hash_one(key) as usize % SHARDS;
+        self.reads[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Loaded {
+    /// There is no session.
+    pub(super) fn absent(absence: Absence) -> Self {
+        let finding = Finding::Absent(absence, None);
+        Self { finding, digest: None, ends: None, remaining: None, fresh_for: None, unchanged: false }
+    }
+}
+
+impl Entry {
+    fn new(loaded: Loaded, sent: Moment, watch: Option<Watch>) -> Self {
+        let Loaded { finding, digest, ends, remaining, fresh_for, unchanged: _ } = loaded;
+        Self {
+            finding,
+            digest,
+            ends,
+            watch,
+            sent,
+            dies: remaining.map(|remaining| sent.after(remaining)),
+            stale_at: fresh_for.map(|fresh_for| sent.after(fresh_for)),
+            doubted: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Read {
+    /// Waits for the answer, at most for `patience`.
+    pub(super) async fn wait(mut self, patience: Duration) -> Result<Finding, Outage> {
+        let answer = tokio::time::timeout(patience, self.answer.wait_for(Option::is_some)).await;
+        match answer {
+            Ok(Ok(answer)) => answer.clone().unwrap_or_else(|| Err(Outage("the read was given up".to_owned()))),
+            Ok(Err(_)) => Err(Outage("the read was given up".to_owned())),
+            Err(_) => Err(Outage("no answer in time".to_owned())),
+        }
+    }
+}
+
+impl fmt::Debug for NearCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NearCache").field("entries", &self.entries.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! What memory may say, and when it may not.
+
+use super::*;
+use crate::session::{Absence, Session, value::Value};
+
+const W: Worker = Worker(0);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn cache() -> NearCache {
+    let proof = Arc::new(Proof::new(MINUTE));
+    proof.prove(proof.now());
+    NearCache::new("express", 100, proof, &Metrics::new(1))
+}
+
+fn session(user: &str) -> Loaded {
+    let session = Session {
+        name: "express".into(),
+        id: SessionId::new("id"),
+        user: user.to_owned(),
+        roles: Vec::new(),
+        record: Value::Null,
+        own_members: &[],
+    };
+    loaded(Finding::Valid(Arc::new(session)))
+}
+
+fn loaded(finding: Finding) -> Loaded {
+    Loaded { finding, digest: None, ends: None, remaining: None, fresh_for: None, unchanged: false }
+}
+
+impl NearCache {
+    fn begin(&self) -> Reading {
+        self.read("k", true, W).1.expect("no other read is under way")
+    }
+
+    /// Reads a record as nobody else does.
+    fn keep(&self, loaded: Loaded) {
+        let reading = self.begin();
+        self.answered("k", reading, Ok(loaded), W);
+    }
+
+    fn user(&self) -> Option<String> {
+        self.user_after(Duration::ZERO)
+    }
+
+    fn user_after(&self, duration: Duration) -> Option<String> {
+        match self.recall("k", self.proof.now().after(duration), W)? {
+            Finding::Valid(session) => Some(session.user.clone()),
+            Finding::Absent(..) => Some("nobody".to_owned()),
+        }
+    }
+}
+
+#[test]
+fn a_session_is_remembered_until_something_happens_to_it() {
+    for change in [Change::Written, Change::Deleted, Change::Expired, Change::Evicted, Change::MovedAway, Change::Any] {
+        let cache = cache();
+        assert_eq!(cache.user(), None);
+        cache.keep(session("zoe"));
+        assert_eq!(cache.user().as_deref(), Some("zoe"));
+        cache.notice(b"another", change);
+        cache.notice(b"k", Change::Renewed);
+        assert_eq!(cache.user().as_deref(), Some("zoe"));
+        cache.notice(b"k", change);
+        assert_eq!(cache.user(), None, "{change:?}");
+        assert!(cache.recall_stale("k", MINUTE, W).is_none(), "{change:?}");
+        cache.keep(session("max"));
+        assert_eq!(cache.user().as_deref(), Some("max"));
+        cache.clear();
+        assert_eq!(cache.user(), None);
+    }
+}
+
+#[test]
+fn what_a_change_overtakes_is_not_kept_and_a_later_read_is() {
+    for change in [Change::Written, Change::Deleted, Change::Any] {
+        let cache = cache();
+        let slow = cache.begin();
+        cache.notice(b"k", change);
+        let fast = cache.begin();
+        cache.answered("k", fast, Ok(session("new")), W);
+        cache.answered("k", slow, Ok(session("old")), W);
+        assert_eq!(cache.user().as_deref(), Some("new"), "{change:?}");
+    }
+    let cache = cache();
+    let slow = cache.begin();
+    cache.proof.begin();
+    cache.clear();
+    cache.answered("k", slow, Ok(session("old")), W);
+    assert_eq!(cache.user(), None, "everything was flushed meanwhile");
+}
+
+#[test]
+fn memory_is_used_only_while_it_is_proven() {
+    let cache = cache();
+    cache.keep(session("zoe"));
+    assert_eq!(cache.user_after(MINUTE), None, "the proof is over");
+    assert_eq!(cache.user().as_deref(), Some("zoe"));
+    let slow = cache.read("other", true, W).1.unwrap();
+    cache.proof.end();
+    assert_eq!(cache.user(), None);
+    cache.proof.prove(cache.proof.now());
+    assert_eq!(cache.user(), None, "what another watch has read is worth nothing");
+    cache.answered("other", slow, Ok(session("zoe")), W);
+    assert!(cache.recall("other", cache.proof.now(), W).is_none());
+    cache.keep(session("zoe"));
+    assert_eq!(cache.user().as_deref(), Some("zoe"));
+}
+
+#[test]
+fn a_session_ends_with_its_record_and_wants_to_be_read_again_when_it_says_so() {
+    let cache = cache();
+    cache.keep(Loaded { remaining: Some(SECOND), ..session("zoe") });
+    assert_eq!(cache.user().as_deref(), Some("zoe"));
+    assert_eq!(cache.user_after(SECOND), None);
+    cache.notice(b"k", Change::Any);
+    cache.keep(Loaded { fresh_for: Some(SECOND), ..session("zoe") });
+    assert_eq!(cache.user().as_deref(), Some("zoe"));
+    assert_eq!(cache.user_after(SECOND), None);
+}
+
+#[test]
+fn an_absence_is_remembered_for_a_moment_and_only_where_it_refuses_nobody() {
+    let cache = cache();
+    let absent = || loaded(Finding::Absent(Absence::NotFound, None));
+    cache.keep(absent());
+    assert_eq!(cache.user().as_deref(), Some("nobody"));
+    assert_eq!(cache.user_after(SECOND), None);
+    let strict = cache.read("strict", false, W).1.unwrap();
+    cache.answered("strict", strict, Ok(absent()), W);
+    assert!(cache.recall("strict", cache.proof.now(), W).is_none());
+    assert!(cache.recall_stale("k", MINUTE, W).is_none(), "nobody is let in as nobody");
+}
+
+#[test]
+fn in_an_outage_passes_what_was_proven_not_long_ago() {
+    let cache = cache();
+    cache.keep(session("zoe"));
+    cache.proof.end();
+    assert!(cache.recall_stale("k", MINUTE, W).is_some());
+    assert!(cache.recall_stale("k", Duration::ZERO, W).is_none());
+    cache.keep(session("unwatched"));
+    assert_eq!(cache.user(), None);
+    assert!(cache.recall_stale("k", MINUTE, W).is_some(), "it was proven when it was read");
+    cache.notice(b"k", Change::Written);
+    assert!(cache.recall_stale("k", MINUTE, W).is_none());
+    cache.keep(Loaded { remaining: Some(Duration::ZERO), ..session("over") });
+    assert!(cache.recall_stale("k", MINUTE, W).is_none());
+}
+
+#[test]
+fn the_same_bytes_are_understood_once() {
+    let cache = cache();
+    let (digest, known) = cache.understood("k", b"bytes");
+    assert!(known.is_none());
+    cache.keep(Loaded { digest: Some(digest), ..session("zoe") });
+    cache.notice(b"k", Change::Any);
+    assert!(cache.understood("k", b"bytes").1.is_some());
+    assert!(cache.understood("k", b"other").1.is_none());
+    cache.notice(b"k", Change::Deleted);
+    assert!(cache.understood("k", b"bytes").1.is_none());
+}
+
+#[tokio::test]
+async fn everybody_who_waits_for_a_read_gets_its_answer() {
+    let cache = cache();
+    let (first, reading) = cache.read("k", false, W);
+    let (second, none) = cache.read("k", false, W);
+    assert!(none.is_none());
+    cache.answered("k", reading.unwrap(), Ok(session("zoe")), W);
+    for read in [first, second] {
+        assert!(matches!(read.wait(SECOND).await, Ok(Finding::Valid(session)) if session.user == "zoe"));
+    }
+    let (impatient, reading) = cache.read("slow", false, W);
+    assert!(impatient.wait(Duration::ZERO).await.is_err());
+    drop(reading);
+    let (given_up, again) = cache.read("slow", false, W);
+    assert!(again.is_some(), "nobody waits for what was given up");
+    drop(again);
+    assert!(given_up.wait(MINUTE).await.is_err());
+}
+
+#[test]
+fn a_long_cookie_is_verified_each_time() {
+    let cache = cache();
+    let named = Arc::new(Named { id: SessionId::new("id"), key: "k".into() });
+    cache.name(b"short", &named);
+    cache.name(&[b'x'; COOKIE_MAX + 1], &named);
+    assert!(cache.named(b"short").is_some());
+    assert!(cache.named(&[b'x'; COOKIE_MAX + 1]).is_none());
+}

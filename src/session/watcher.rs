@@ -1,0 +1,84 @@
+//! Sessions with memory, and what keeps it true.
+
+use super::{Sessions, near_cache::NearCache, revocation, store::Store};
+use crate::{
+    config::Config,
+    redis::{Event, Hearing, Listener, Proof, Status},
+    telemetry::metrics::Metrics,
+};
+use std::sync::Arc;
+
+/// Keeps the memory of some sessions true. Without it nothing is answered from memory.
+#[derive(Debug)]
+pub struct Watcher {
+    listener: Listener,
+    proof: Arc<Proof>,
+}
+
+/// Prepares all `[session]`s of a configuration, with memory where the store tells of changes.
+pub fn compile(config: &Config, store: &Store, metrics: &Metrics) -> (Vec<Arc<Sessions>>, Option<Watcher>) {
+    let cache = &config.store.cache;
+    let redis = store.redis().filter(|_| cache.entries > 0);
+    let proof = Arc::new(Proof::new(cache.max_staleness));
+    let sessions = config.sessions.iter().map(|session| {
+        let mut sessions = Sessions::compile(session, store.clone(), metrics);
+        // Without a prefix every change of every key would have to be heard, those of foreign queues, too.
+        if redis.is_some() && !session.prefix.is_empty() {
+            sessions.near = Some(NearCache::new(&session.name, cache.entries, proof.clone(), metrics));
+        }
+        Arc::new(match config.identity.record_paths() {
+            Some(paths) => sessions.reading_only(paths),
+            None => sessions,
+        })
+    });
+    let sessions: Vec<_> = sessions.collect();
+    let Some(redis) = redis else { return (sessions, None) };
+    let prefixes = config.sessions.iter().map(|session| session.prefix.clone());
+    let mut prefixes: Vec<_> = prefixes.filter(|prefix| !prefix.is_empty()).collect();
+    if config.sessions.iter().any(|session| session.revocable) {
+        prefixes.push(revocation::tombstones(&config.store.namespace));
+    }
+    if sessions.iter().all(|sessions| sessions.near.is_none()) {
+        return (sessions, None);
+    }
+    let hearing = Hearing { prefixes, namespace: config.store.namespace.clone(), cache: cache.clone() };
+    let listeners = sessions.clone();
+    let listener = Listener::start(redis.clone(), hearing, proof.clone(), move |event| {
+        for sessions in &listeners {
+            sessions.notice(event);
+        }
+    });
+    match listener {
+        Ok(listener) => (sessions, Some(Watcher { listener, proof })),
+        Err(error) => {
+            tracing::warn!(%error, "sessions are not answered from memory");
+            (sessions, None)
+        }
+    }
+}
+
+impl Watcher {
+    /// Whether changes are heard, and how.
+    pub fn status(&self) -> Status {
+        self.listener.status()
+    }
+
+    /// Whether memory may be used at this moment.
+    pub fn is_armed(&self) -> bool {
+        self.proof.watch(self.proof.now()).is_some()
+    }
+}
+
+impl Sessions {
+    /// Something happened in the store.
+    fn notice(&self, event: Event<'_>) {
+        let Some(near) = &self.near else { return };
+        match event {
+            Event::Key(key, change) => match self.revocations.revoked(key) {
+                Some(record) => near.notice(&record, change),
+                None => near.notice(key, change),
+            },
+            Event::Cleared => near.clear(),
+        }
+    }
+}

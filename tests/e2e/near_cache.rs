@@ -1,0 +1,325 @@
+//! Sessions are answered from memory, revoked at once, and safe in every outage.
+
+use crate::harness::{Gateway, Message, Redis, SECRET, Upstream, eventually, get, post, record, store_session};
+use std::time::{Duration, Instant};
+
+const RULES: &str = r#"
+[[rules]]
+path = "/admin"
+dest = "app"
+roles = "admin"
+[[rules]]
+path = "/optional"
+dest = "app"
+session = "optional"
+[[rules]]
+path = "/stale"
+dest = "app"
+on_outage = "stale"
+[[rules]]
+path = "/anonymous"
+dest = "app"
+session = "optional"
+on_outage = "anonymous"
+[[rules]]
+path = "/login"
+dest = "app"
+session = "off"
+[[rules]]
+dest = "app"
+"#;
+
+struct Stage {
+    redis: Redis,
+    app: Upstream,
+    gateway: Gateway,
+}
+
+fn text(redis: &Redis, app: &Upstream, store: &str, secret: &str) -> String {
+    let (url, app) = (redis.url(), app.url());
+    format!(
+        r#"
+        [store]
+        url = "{url}"
+        {store}
+        [session]
+        format = "express"
+        secrets = ["{secret}"]
+        user = "user.id"
+        roles = "user.roles"
+        [upstreams]
+        app = "{app}"
+        {RULES}
+        "#
+    )
+}
+
+/// A gateway whose memory is in use; `events` = by keyspace events.
+fn stage(store: &str, events: bool) -> Stage {
+    let (redis, app) = (Redis::start(), Upstream::echo());
+    if events {
+        redis.ask(&["CONFIG", "SET", "notify-keyspace-events", "Kg$hxe"]);
+    }
+    let gateway = Gateway::start(text(&redis, &app, store, SECRET));
+    let stage = Stage { redis, app, gateway };
+    stage.armed();
+    let by = if events { "keyspace events" } else { "client tracking" };
+    eventually(by, || stage.gateway.output().contains(by).then_some(()));
+    stage
+}
+
+impl Stage {
+    fn armed(&self) {
+        eventually("memory is in use", || {
+            let page = get("/metrics").send(self.gateway.admin).text();
+            page.lines().any(|line| line == "onedoor_session_memory_armed 1").then_some(())
+        });
+    }
+
+    fn get(&self, path: &str, cookie: &str) -> Message {
+        self.gateway.send(&get(path).cookie(cookie))
+    }
+
+    fn status(&self, path: &str, cookie: &str) -> u16 {
+        self.get(path, cookie).status()
+    }
+
+    /// Waits until the answer has this status.
+    fn becomes(&self, path: &str, cookie: &str, status: u16) -> Message {
+        eventually(&format!("{path} becomes {status}"), || {
+            Some(self.get(path, cookie)).filter(|response| response.status() == status)
+        })
+    }
+
+    /// How often records were read.
+    fn reads(&self) -> u64 {
+        let stats = self.redis.ask(&["INFO", "commandstats"]).unwrap();
+        let line = stats.lines().find(|line| line.starts_with("cmdstat_getrange:")).unwrap_or("calls=0,");
+        line.split(['=', ',']).nth(1).unwrap().parse().unwrap()
+    }
+}
+
+#[test]
+fn a_session_is_read_once_and_refused_at_once_when_it_is_deleted() {
+    for events in [false, true] {
+        let stage = stage("", events);
+        let cookie = store_session(&stage.redis, "one", &record("1", "[]"));
+        assert_eq!(stage.status("/", &cookie), 200);
+        stage.becomes("/", &cookie, 200);
+        let before = stage.reads();
+        for _ in 0..100 {
+            assert_eq!(stage.status("/", &cookie), 200);
+        }
+        assert!(stage.reads() <= before + 1, "{} reads for 100 requests", stage.reads() - before);
+        let line = stage.gateway.log_line("\"verdict_from\":\"memory\"");
+        assert_eq!((line["verdict"].as_str(), line["user"].as_str()), (Some("session"), Some("1")));
+        let begun = Instant::now();
+        stage.redis.ask(&["DEL", "sess:one"]);
+        stage.becomes("/", &cookie, 401);
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn a_changed_record_counts_at_once() {
+    for events in [false, true] {
+        let stage = stage("", events);
+        let cookie = store_session(&stage.redis, "one", &record("1", "[\"admin\"]"));
+        assert_eq!(stage.status("/admin", &cookie), 200);
+        for _ in 0..20 {
+            stage.redis.set("sess:one", record("1", "[]"));
+            stage.becomes("/admin", &cookie, 403);
+            stage.redis.set("sess:one", record("1", "[\"admin\"]"));
+            assert_eq!(stage.status("/admin", &cookie), 200, "a role that is missing is never remembered");
+        }
+    }
+}
+
+#[test]
+fn a_login_under_the_same_id_is_never_refused_from_memory() {
+    let stage = stage("", false);
+    let cookie = store_session(&stage.redis, "one", r#"{"cookie":{}}"#);
+    for _ in 0..20 {
+        assert_eq!(stage.status("/optional", &cookie), 200);
+        assert_eq!(stage.status("/", &cookie), 401);
+        stage.redis.set("sess:one", record("1", "[]"));
+        assert_eq!(stage.status("/", &cookie), 200);
+        stage.redis.set("sess:one", r#"{"cookie":{}}"#);
+        stage.becomes("/", &cookie, 401);
+    }
+}
+
+#[test]
+fn who_is_nobody_is_remembered_for_a_moment_where_that_refuses_nothing() {
+    let stage = stage("", true);
+    let cookie = store_session(&stage.redis, "one", r#"{"cookie":{}}"#);
+    let before = stage.reads();
+    let begun = Instant::now();
+    for _ in 0..50 {
+        assert_eq!(stage.status("/optional", &cookie), 200);
+    }
+    let reads = stage.reads() - before;
+    assert!(reads <= 2 + begun.elapsed().as_secs(), "{reads} reads in {:?}", begun.elapsed());
+}
+
+#[test]
+fn the_apps_renewals_do_not_empty_the_memory_where_events_are_on() {
+    let stage = stage("", true);
+    let cookie = store_session(&stage.redis, "one", &record("1", "[]"));
+    assert_eq!(stage.status("/", &cookie), 200);
+    stage.becomes("/", &cookie, 200);
+    let before = stage.reads();
+    for _ in 0..50 {
+        stage.redis.ask(&["EXPIRE", "sess:one", "3600"]);
+        stage.redis.ask(&["SET", "queue:1", "x"]);
+        assert_eq!(stage.status("/", &cookie), 200);
+    }
+    assert!(stage.reads() <= before + 1, "{} reads", stage.reads() - before);
+}
+
+#[test]
+fn by_tracking_a_renewal_costs_a_read_and_the_session_stays_understood() {
+    let stage = stage("", false);
+    let cookie = store_session(&stage.redis, "one", &record("1", "[]"));
+    assert_eq!(stage.status("/", &cookie), 200);
+    eventually("a renewal is noticed", || {
+        stage.redis.ask(&["EXPIRE", "sess:one", "3600"]);
+        assert_eq!(stage.status("/", &cookie), 200);
+        let page = get("/metrics").send(stage.gateway.admin).text();
+        let line = page.lines().find(|line| line.contains("session_memory_total") && line.contains("unchanged"));
+        line.filter(|line| !line.ends_with(" 0")).map(drop)
+    });
+}
+
+#[test]
+fn a_session_never_outlives_its_record() {
+    for events in [false, true] {
+        let stage = stage("", events);
+        let cookie = store_session(&stage.redis, "one", "{}");
+        stage.redis.ask(&["SET", "sess:one", &record("1", "[]"), "PX", "700"]);
+        let begun = Instant::now();
+        stage.becomes("/", &cookie, 200);
+        while begun.elapsed() < Duration::from_millis(700) {
+            assert_eq!(stage.status("/", &cookie), if begun.elapsed().as_millis() < 700 { 200 } else { 401 });
+            std::thread::sleep(Duration::from_millis(20));
+            if begun.elapsed() > Duration::from_millis(600) {
+                break;
+            }
+        }
+        stage.becomes("/", &cookie, 401);
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn what_is_posted_is_seen_by_the_next_request() {
+    let redis = Redis::start();
+    let address = redis.url().trim_start_matches("redis://").to_owned();
+    let app = Upstream::start(move |request| {
+        if request.target() == "/logout" {
+            use std::io::{Read, Write};
+            let mut stream = std::net::TcpStream::connect(&address).unwrap();
+            stream.write_all(b"DEL sess:one\r\n").unwrap();
+            stream.read_exact(&mut [0; 4]).unwrap();
+        }
+        crate::harness::Reply::new(200, &[], "")
+    });
+    let gateway = Gateway::start(text(&redis, &app, "", SECRET));
+    let stage = Stage { redis, app, gateway };
+    stage.armed();
+    for _ in 0..50 {
+        let cookie = store_session(&stage.redis, "one", &record("1", "[]"));
+        assert_eq!(stage.status("/", &cookie), 200);
+        assert_eq!(stage.gateway.send(&post("/logout", "").cookie(&cookie)).status(), 200);
+        assert_eq!(stage.status("/", &cookie), 401);
+    }
+    drop(stage.app);
+}
+
+#[test]
+fn in_an_outage_each_rule_does_what_it_says() {
+    let mut stage = stage("", false);
+    let cookie = store_session(&stage.redis, "one", &record("1", "[]"));
+    let other = store_session(&stage.redis, "two", &record("2", "[]"));
+    assert_eq!(stage.status("/", &cookie), 200);
+    stage.redis.kill();
+    stage.becomes("/", &cookie, 503);
+    for path in ["/optional", "/admin"] {
+        assert_eq!(stage.status(path, &cookie), 503, "{path}");
+    }
+    for _ in 0..10 {
+        let begun = Instant::now();
+        let response = stage.get("/stale", &cookie);
+        assert_eq!((response.status(), user(&response).as_deref()), (200, Some("1")));
+        assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    }
+    assert_eq!(stage.status("/stale", &other), 503, "it was never proven");
+    let response = stage.get("/anonymous", &cookie);
+    assert_eq!((response.status(), user(&response)), (200, None));
+    assert!(!stage.app.last().text().contains("connect.sid"), "{}", stage.app.last().text());
+    assert_eq!(stage.app.last().all("cookie"), [""; 0], "the session's cookie is cut");
+    stage.redis.restart();
+    stage.becomes("/", &cookie, 200);
+    stage.armed();
+}
+
+#[test]
+fn a_policy_of_stale_holds_for_every_rule_and_known_revocations_hold() {
+    let mut stage = stage("[store.outage]\npolicy = \"stale\"\nstale_for = \"1m\"", true);
+    let cookie = store_session(&stage.redis, "one", &record("1", "[]"));
+    let ended = store_session(&stage.redis, "two", &record("2", "[]"));
+    assert_eq!((stage.status("/", &cookie), stage.status("/", &ended)), (200, 200));
+    stage.redis.ask(&["DEL", "sess:two"]);
+    stage.becomes("/", &ended, 401);
+    stage.redis.kill();
+    let line = "\"verdict_from\":\"stale\"";
+    eventually("it passes as stale", || {
+        assert_eq!(stage.status("/", &cookie), 200);
+        stage.gateway.output().contains(line).then_some(())
+    });
+    assert_eq!(stage.status("/", &ended), 503);
+    assert_eq!(stage.status("/admin", &cookie), 503, "a refusal is never given from memory");
+    stage.redis.restart();
+    stage.becomes("/", &ended, 401);
+}
+
+#[test]
+fn a_reload_keeps_the_memory_and_forgets_what_an_old_secret_proved() {
+    let stage = stage("", true);
+    let cookie = store_session(&stage.redis, "one", &record("1", "[]"));
+    assert_eq!(stage.status("/", &cookie), 200);
+    stage.becomes("/", &cookie, 200);
+    let before = stage.reads();
+    let first = "# moved\n[[rules]]\npath = \"/first\"\nrespond = { status = 204 }\n[[rules]]";
+    stage.gateway.replace(&text(&stage.redis, &stage.app, "", SECRET).replacen("[[rules]]", first, 1));
+    stage.becomes("/first", &cookie, 204);
+    assert_eq!(stage.status("/", &cookie), 200);
+    assert!(stage.reads() <= before + 1, "the memory lives on");
+    stage.gateway.replace(&text(&stage.redis, &stage.app, "", "another secret that is long enough"));
+    stage.becomes("/", &cookie, 401);
+}
+
+#[test]
+fn without_entries_every_request_asks() {
+    let (redis, app) = (Redis::start(), Upstream::echo());
+    let text = text(&redis, &app, "[store.cache]\nentries = 0", SECRET);
+    let gateway = Gateway::start(text.replace("on_outage = \"stale\"", ""));
+    let stage = Stage { redis, app, gateway };
+    let cookie = store_session(&stage.redis, "one", &record("1", "[]"));
+    let before = stage.reads();
+    for _ in 0..10 {
+        assert_eq!(stage.status("/", &cookie), 200);
+    }
+    assert_eq!(stage.reads(), before + 10);
+    stage.redis.ask(&["DEL", "sess:one"]);
+    assert_eq!(stage.status("/", &cookie), 401);
+    assert!(stage.redis.ask(&["CLIENT", "LIST"]).is_some_and(|list| !list.contains("onedoor-listener")));
+}
+
+/// Whom the app saw.
+fn user(response: &Message) -> Option<String> {
+    let json = response.json();
+    let headers = json["headers"].as_array().unwrap();
+    let header = headers.iter().find(|pair| pair[0].as_str().unwrap().eq_ignore_ascii_case("x-forwarded-user"));
+    header.map(|pair| pair[1].as_str().unwrap().to_owned())
+}
