@@ -56,21 +56,33 @@ impl Budget {
 
     /// Whether one more retry is in the budget; then it is spent.
     pub(super) fn spend(&self) -> bool {
-        let requests = self.requests.iter().map(|count| count.0.load(Relaxed)).sum();
-        self.spent.lock().unwrap_or_else(PoisonError::into_inner).spend(requests, clock::now())
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner).spend(self.requests(), clock::now())
+    }
+
+    /// Once a second: what is long past counts no more, and what is not does although nobody has spent anything.
+    pub(super) fn settle(&self, now: Instant) {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner).settle(self.requests(), now);
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests.iter().map(|count| count.0.load(Relaxed)).sum()
     }
 }
 
 impl Spent {
-    fn spend(&mut self, requests: u64, now: Instant) -> bool {
-        if now - self.second.0 >= Duration::from_secs(1) {
-            self.second = (now, 0);
-        }
+    fn settle(&mut self, requests: u64, now: Instant) {
         let (began, had, retries) = self.window;
-        let age = now - began;
+        let age = now.saturating_duration_since(began);
         if age >= WINDOW {
             self.before = if age < 2 * WINDOW { (requests - had, retries) } else { (0, 0) };
             self.window = (now, requests, 0);
+        }
+    }
+
+    fn spend(&mut self, requests: u64, now: Instant) -> bool {
+        self.settle(requests, now);
+        if now - self.second.0 >= Duration::from_secs(1) {
+            self.second = (now, 0);
         }
         let earned = (requests - self.window.1 + self.before.0) / REQUESTS_PER_RETRY;
         let may = self.second.1 < RETRIES_PER_SECOND || self.window.2 + self.before.1 < earned;
@@ -100,5 +112,9 @@ mod tests {
         assert_eq!(spend(&mut spent, 1000, 5100), 10, "requests and retries of the window before count");
         assert_eq!(spend(&mut spent, 1050, 5200), 0);
         assert_eq!(spend(&mut spent, 1050, 60_000), 10, "what is long past does not");
+        for second in 61..80 {
+            spent.settle(1050 + 1000 * (second - 60), start + Duration::from_secs(second));
+        }
+        assert!(spend(&mut spent, 20_050, 80_000) > 500, "requests count although nothing was sent again for long");
     }
 }

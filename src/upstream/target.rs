@@ -314,6 +314,7 @@ impl Inner {
     /// Once a second: endpoints whose ejection is over return, and connections that nobody uses are closed.
     pub(super) fn settle(&self, worker: Worker) {
         let now = clock::now();
+        self.budget.settle(now);
         for endpoint in self.endpoints.load().iter() {
             endpoint.pool(worker).close_unused();
             if endpoint.health().settle(now, self.section.eject) {
