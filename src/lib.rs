@@ -19,7 +19,8 @@
 //! 7. [`hardening`] guards the session's cookie; [`session::managed`] obeys upstreams that may steer the session.
 //!
 //! What goes wrong on the way becomes a [`gateway::refusal::Refusal`], and that a response in [`gateway::answers`]. The
-//! [`gateway::exchange`] gathers the facts and leaves one line in the log, also when the client leaves first.
+//! [`gateway::exchange`] gathers the facts, counts them ([`telemetry::metrics`]) and leaves one line in the log, also
+//! when the client leaves first.
 //!
 //! # How it is configured
 //!

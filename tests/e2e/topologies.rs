@@ -1,7 +1,7 @@
 //! Where sessions live: behind TLS, an ACL, sentinels, in a cluster; and what happens when a part of that goes away.
 
 use crate::harness::{
-    Cluster, Gateway, Redis, SECRET, Sentinel, Setup, Upstream, eventually, free_address, get, record, signed,
+    Cluster, Gateway, Listener, Redis, SECRET, Sentinel, Setup, Upstream, eventually, free_address, get, record, signed,
 };
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use std::time::{Duration, Instant};
@@ -163,7 +163,9 @@ fn a_planned_failover_is_followed_although_the_old_primary_goes_on_answering() {
     let (sentinel, app) = (Sentinel::of(&primary), Upstream::echo());
     primary.set("sess:one", record("1", "[]"));
     eventually("the replica has it", || replica.ask(&["GET", "sess:one"]));
-    let gateway = setup(&sentinel.url(), "", &app).start();
+    // The first of the sentinels is not there.
+    let url = sentinel.url().replace("://", &format!("://{},", free_address()));
+    let gateway = setup(&url, "", &app).start();
     passes(&gateway, "one");
     eventually("the sentinel agrees", || {
         sentinel.redis.ask(&["SENTINEL", "FAILOVER", "main"]).filter(|reply| reply == "OK")
@@ -269,12 +271,17 @@ fn a_replica_takes_over_in_a_cluster_and_slots_move() {
 
 #[test]
 fn a_gateway_that_starts_before_its_servers_heals_by_itself() {
-    let app = Upstream::echo();
-    let nobody = free_address();
-    for url in [format!("redis-sentinel://{nobody}?sentinelServiceName=main"), format!("redis-cluster://{nobody}")] {
-        let gateway = setup(&url, "", &app).start();
-        assert_eq!(status(&gateway, "one"), 503);
-        store_is(&gateway, "degraded");
+    let (app, black_hole) = (Upstream::echo(), Listener::bind());
+    // Nobody, and somebody who takes connections and says nothing.
+    for place in [free_address().to_string(), black_hole.url().replace("http://", "")] {
+        for (scheme, query) in [("redis", ""), ("redis-sentinel", "?sentinelServiceName=main"), ("redis-cluster", "")] {
+            let gateway = setup(&format!("{scheme}://{place}{query}"), "", &app).start();
+            for _ in 0..3 {
+                assert_eq!(status(&gateway, "one"), 503, "{scheme}");
+            }
+            assert_eq!(get("/login").send(gateway.address).status(), 200, "public pages work");
+            store_is(&gateway, "degraded");
+        }
     }
     let mut cluster = Cluster::start(0);
     cluster.nodes.iter_mut().for_each(Redis::kill);
