@@ -231,7 +231,9 @@ fn judge(reply: Result<Bytes, Failure>) -> Result<Record, Outage> {
         Ok(value) if value.is_empty() => Ok(Record::Absent),
         Ok(value) if value.len() > RECORD_MAX => Ok(Record::Unreadable("longer than 1 MiB, as no session should be")),
         Ok(value) => Ok(Record::Present(value)),
-        Err(Failure::WrongType) => Ok(Record::Unreadable("its key holds another type than a string: does someone else write under `prefix`?")),
+        Err(Failure::WrongType) => {
+            Ok(Record::Unreadable("its key holds another type than a string: does someone else write under `prefix`?"))
+        }
         Err(failure @ (Failure::Outage(_) | Failure::Astray { .. })) => Err(outage(failure)),
     }
 }
