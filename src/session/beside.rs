@@ -1,5 +1,10 @@
 //! Keys of the gateway's own beside a record's.
 
+use std::time::Duration;
+
+/// How long such a key lives beside a record that does not expire: no browser keeps a cookie longer.
+pub(super) const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
 /// The key of `kind` that belongs to the record under `key`: in the gateway's namespace, and in the record's slot of
 /// a cluster (of a key only what stands between the first braces decides the slot).
 pub(super) fn key(namespace: &str, kind: &str, key: &str) -> String {

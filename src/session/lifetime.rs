@@ -1,7 +1,8 @@
 //! How long a session is good, whatever its record's life in the store: its age, its idle time; and its renewal.
 
 use super::{
-    Absence, Activity, beside,
+    Absence, Activity,
+    beside::{self, LONGEST},
     mark::{Mark, User},
     recent::Recent,
     store::{Outage, Record, Store},
@@ -17,8 +18,6 @@ use crate::{
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// How long a mark lives beside a record that does not expire: no browser keeps a cookie longer.
-const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// How often a mark that only tells the first sight is looked at again.
 const MARK_PERIOD: Duration = Duration::from_secs(60);
 /// The longest that a renewal is put off; a tenth of a short life.

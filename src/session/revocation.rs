@@ -1,7 +1,7 @@
 //! Sessions that the gateway has ended: refused for the rest of their records' lives, whoever writes those again.
 
 use super::{
-    beside,
+    beside::{self, LONGEST},
     recent::Recent,
     store::{Outage, Store},
 };
@@ -13,8 +13,6 @@ use std::time::Duration;
 const TOMBSTONE: &str = "revoked";
 /// A record that was written again lives at least about so long; it is what most apps give a session.
 const LIFE_MIN: Duration = Duration::from_secs(24 * 60 * 60);
-/// For a record that does not expire: no browser keeps a cookie longer.
-const LIFE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// How long a session is known here to be past its limits, without asking again.
 const OVER: Duration = Duration::from_secs(10 * 60);
 
@@ -81,7 +79,7 @@ impl Revocations {
         store: &Store,
         worker: Worker,
     ) -> Result<(), Outage> {
-        let life = remaining.unwrap_or(LIFE_MAX).max(LIFE_MIN);
+        let life = remaining.unwrap_or(LONGEST).max(LIFE_MIN);
         if let Some(tombstone) = self.tombstone_key(key) {
             Box::pin(store.write(worker, &tombstone, Bytes::from_static(b"1"), life)).await?;
         }
