@@ -64,7 +64,7 @@ pub(super) fn run(question: Question) -> Outcome {
             Listen::Tcp(address) => Some(address.port()),
             Listen::Unix(_) | Listen::Passed(_) => None,
         });
-        let peer = Peer::new(Some(from), local_port, false, Worker(0));
+        let peer = Peer::new(Some(from), local_port, config.server.tls.is_some(), Worker(0));
         Ok(snapshot.explain(head, &peer).await)
     })?;
     say(story.trim_end())

@@ -217,13 +217,17 @@ fn http_sends_its_visitors_to_https() {
 }
 
 #[test]
-fn a_probe_asks_where_it_needs_no_certificate() {
+fn a_probe_asks_where_it_needs_no_certificate_and_explain_knows_of_https() {
     let app = Upstream::echo();
     let (mut gateway, _) = stage("", "", &app.url());
     let probe = |gateway: &Gateway| {
         onedoor(&["health", "-c", "gateway.toml"]).current_dir(gateway.dir()).status().unwrap().code()
     };
     assert_eq!(probe(&gateway), Some(0));
+    let mut explain = onedoor(&["explain", "GET", "/page", "-c", "gateway.toml"]);
+    let story = explain.current_dir(gateway.dir()).output().unwrap().stdout;
+    let story = String::from_utf8(story).unwrap();
+    assert!(story.contains("over https") && story.contains("forwarded as GET /page"), "{story}");
     gateway.process.kill();
     assert_eq!(probe(&gateway), Some(69));
 }
