@@ -27,14 +27,23 @@ pub enum Question<'r> {
     User(Need<'r>),
 }
 
+/// An id that a request's cookie names, and the name of the `[session]` whose it is.
+#[derive(Debug)]
+pub struct Presented {
+    /// The name.
+    pub session: Arc<str>,
+    /// The id.
+    pub id: SessionId,
+}
+
 /// Whom a request comes from.
 #[derive(Debug)]
 pub struct Caller {
     /// What is known.
     pub verdict: Verdict,
-    /// The id that the request's cookie names; where the store was asked, only if there is such a record. It may
-    /// have no user.
-    pub presented: Option<SessionId>,
+    /// The ids that the request's cookies name, besides that of a known session; where the store was asked, only if
+    /// there is such a record.
+    pub presented: Vec<Presented>,
     /// How the Cookie header must change before it is forwarded.
     pub edits: Vec<CookieEdit>,
     /// Where the verdict comes from, if a record was asked about.
@@ -61,11 +70,13 @@ impl Callers {
     }
 
     fn recall(&self, need: Need<'_>, head: &Head, arrival: &Arrival, worker: Worker) -> Option<Caller> {
-        for sessions in &self.sessions {
+        for at in need.accepts {
+            let sessions = &self.sessions[*at];
             if let Some(identified) = sessions.recall(&head.headers, arrival.https, need, worker) {
                 sessions.count(&identified.verdict, worker);
                 let mut caller = Caller::unasked();
-                caller.learn(identified);
+                caller.learn(identified, sessions.name());
+                caller.strip(self.others(|other| other == *at), head, arrival);
                 return Some(caller);
             }
             if sessions.is_addressed(&head.headers, arrival.https) {
@@ -100,45 +111,60 @@ impl Callers {
 
     async fn ask_each(&self, need: Need<'_>, look: Look, head: &Head, arrival: &Arrival) -> Caller {
         let mut caller = Caller::unasked();
-        for sessions in &self.sessions {
+        let mut asked = 0;
+        for at in need.accepts {
+            let sessions = &self.sessions[*at];
             let identified = sessions.identify(&head.headers, arrival.https, need.activity, look).await;
+            asked += 1;
             let is_asked_again = look.trust == Trust::Memory
                 && identified.source == Some(Source::Memory)
                 && !need.is_met_by(&identified.verdict);
             if !is_asked_again {
                 sessions.count(&identified.verdict, look.worker);
             }
-            caller.learn(identified);
+            caller.learn(identified, sessions.name());
             if !matches!(caller.verdict, Verdict::Absent(_)) {
                 break;
             }
         }
+        caller.strip(self.others(|at| need.accepts[..asked].contains(&at)), head, arrival);
         caller
     }
 
     async fn identify_by_id(&self, question: Question<'_>, head: &Head, arrival: &Arrival, worker: Worker) -> Caller {
         let mut caller = Caller::unasked();
-        for sessions in &self.sessions {
-            caller.edits.extend(sessions.strip_edits(&head.headers, arrival.https));
-            if matches!(question, Question::Id) {
+        caller.strip(self.others(|_| false), head, arrival);
+        if matches!(question, Question::Id) {
+            for sessions in &self.sessions {
                 let id = sessions.presented_by_id(&head.headers, arrival.https, worker).await;
-                caller.presented = caller.presented.or(id);
+                caller.presented.extend(id.map(|id| Presented { session: sessions.name().clone(), id }));
             }
         }
         caller
+    }
+
+    /// The sessions at all places but some.
+    fn others(&self, but: impl Fn(usize) -> bool) -> impl Iterator<Item = &Arc<Sessions>> {
+        self.sessions.iter().enumerate().filter(move |(at, _)| !but(*at)).map(|(_, sessions)| sessions)
     }
 }
 
 impl Caller {
     fn unasked() -> Self {
-        Self { verdict: Verdict::NotAsked, presented: None, edits: Vec::new(), source: None }
+        Self { verdict: Verdict::NotAsked, presented: Vec::new(), edits: Vec::new(), source: None }
     }
 
-    fn learn(&mut self, identified: Identified) {
+    fn learn(&mut self, identified: Identified, session: &Arc<str>) {
         let Identified { verdict, presented, edits, source } = identified;
         self.verdict = verdict;
-        self.presented = self.presented.take().or(presented);
+        self.presented.extend(presented.map(|id| Presented { session: session.clone(), id }));
         self.edits.extend(edits);
         self.source = self.source.max(source);
+    }
+
+    /// Takes away the cookies of sessions that are not asked about, where they stay at the gateway or are known to be
+    /// over.
+    fn strip<'a>(&mut self, sessions: impl Iterator<Item = &'a Arc<Sessions>>, head: &Head, arrival: &Arrival) {
+        self.edits.extend(sessions.flat_map(|sessions| sessions.strip_edits(&head.headers, arrival.https)));
     }
 }

@@ -1,7 +1,7 @@
 //! Whether a caller may: the only maker of a [`Grant`], without which nothing is forwarded.
 
 use crate::{
-    caller::Caller,
+    caller::{Caller, Presented},
     config::{
         rules::{CrossSite, Requirement, Rule},
         store::OnOutage,
@@ -20,6 +20,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Access {
     requirement: Requirement,
+    accepts: Box<[usize]>,
     roles: Vec<String>,
     enforce: bool,
     allow: Vec<IpNet>,
@@ -40,7 +41,7 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Grant {
     session: Option<Arc<Session>>,
-    presented: Option<SessionId>,
+    presented: Vec<Presented>,
     edits: Vec<CookieEdit>,
     withholds_cookies: bool,
     waived: bool,
@@ -67,6 +68,7 @@ impl Access {
     pub fn compile(rule: &Rule) -> Self {
         Self {
             requirement: rule.session,
+            accepts: rule.accepts.as_slice().into(),
             roles: rule.roles.clone(),
             enforce: rule.enforce,
             allow: rule.allow.clone(),
@@ -79,7 +81,12 @@ impl Access {
     /// What it needs to know.
     pub fn need(&self, activity: Activity) -> Need<'_> {
         let required = self.requirement == Requirement::Required;
-        Need { required, roles: &self.roles, on_outage: self.on_outage, activity }
+        Need { accepts: &self.accepts, required, roles: &self.roles, on_outage: self.on_outage, activity }
+    }
+
+    /// The places of the sessions that count, in the order in which they are tried.
+    pub fn accepts(&self) -> &[usize] {
+        &self.accepts
     }
 
     /// What the rule asks of a session.
@@ -138,7 +145,7 @@ impl Access {
         if entry.is_preflight {
             return Ok(Grant {
                 session: None,
-                presented: None,
+                presented: Vec::new(),
                 edits: Vec::new(),
                 withholds_cookies: true,
                 waived: false,
@@ -188,9 +195,17 @@ impl Grant {
         self.session.as_deref()
     }
 
-    /// The id of the record that the request's cookie names, if there is one, even if it has no user.
-    pub fn presented(&self) -> Option<&SessionId> {
-        self.presented.as_ref().or(self.session.as_ref().map(|session| &session.id))
+    /// The id of the record that the request's cookies name in the `[session]` of this name, if there is one, even if it
+    /// has no user.
+    pub fn presented(&self, session: &str) -> Option<&SessionId> {
+        let known = self.session.as_ref().filter(|known| &*known.name == session).map(|known| &known.id);
+        let presented = || self.presented.iter().find(|presented| &*presented.session == session);
+        known.or_else(|| presented().map(|presented| &presented.id))
+    }
+
+    /// The first id that the request's cookies name, besides that of its session.
+    pub fn first_presented(&self) -> Option<&SessionId> {
+        self.presented.first().map(|presented| &presented.id)
     }
 
     /// Whether the caller passes as anonymous only because the store cannot be asked: then the upstream must not set

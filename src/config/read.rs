@@ -122,12 +122,25 @@ fn read_sessions(
     upstreams: &[Upstream],
     watched: &mut Vec<PathBuf>,
 ) -> Option<Vec<Session>> {
-    let sections = root.tables("session");
-    if let Some(second) = sections.get(1) {
-        let span: Span = second.span.clone();
-        root.reader.error(span, "several sessions are not supported yet", "keep one [session]");
+    let sections = root.tables("session").into_iter();
+    let read: Vec<_> = sections.map(|section| session::read(section, store, upstreams, watched)).collect();
+    for (index, session) in read.iter().enumerate() {
+        let Some(session) = session else { continue };
+        if read[..index].iter().flatten().any(|earlier| earlier.name == session.name) {
+            let message = format!("two sessions are called `{}`", session.name);
+            root.reader.error(
+                session.span.clone(),
+                message,
+                "give each a `name` of its own, such as `name = \"shop\"`",
+            );
+        }
+        let is_own = |session: &Session| matches!(session.format, session::Format::Onedoor { .. });
+        if is_own(session) && read[..index].iter().flatten().any(is_own) {
+            let remedy = "keep one with `format = \"onedoor\"`: one cookie holds them all";
+            root.reader.error(session.span.clone(), "there are two sessions of the gateway's own", remedy);
+        }
     }
-    sections.into_iter().map(|section| session::read(section, store, upstreams, watched)).collect()
+    read.into_iter().collect()
 }
 
 /// Sessions in memory exist only if the gateway writes them, and it writes only some formats.

@@ -17,6 +17,7 @@ use http::{HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use std::time::Duration;
 
+mod accept;
 mod dest;
 mod guard;
 mod headers;
@@ -42,6 +43,8 @@ pub struct Rule {
     pub action: Action,
     /// `session`
     pub session: Requirement,
+    /// `accept`: the places of the sessions that count, in the order in which they are tried.
+    pub accepts: Vec<usize>,
     /// `roles`: any of these; empty = no role asked for.
     pub roles: Vec<String>,
     /// `on_refusal`
@@ -178,11 +181,13 @@ pub(super) fn read(mut section: Section<'_>, site: &mut Site<'_>) -> Option<Rule
     let forwards = section.has("dest");
     let keeps_encoded_slash = section.choice("encoded_slash") == Some("keep");
     let session = read_requirement(&mut section, forwards, site);
+    let accepts = accept::read(&mut section, session, site);
     let rule = Rule {
         paths: read_paths(&mut section, keeps_encoded_slash),
         methods: read_methods(&mut section, site.server),
         session,
-        roles: read_roles(&mut section, session, site),
+        roles: read_roles(&mut section, session, &accepts, site),
+        accepts,
         on_refusal: match section.choice("on_refusal") {
             Some("redirect") => OnRefusal::Redirect,
             Some("status") => OnRefusal::Status,
@@ -270,7 +275,7 @@ fn read_requirement(section: &mut Section<'_>, forwards: bool, site: &Site<'_>) 
     requirement
 }
 
-fn read_roles(section: &mut Section<'_>, requirement: Requirement, site: &Site<'_>) -> Vec<String> {
+fn read_roles(section: &mut Section<'_>, requirement: Requirement, accepts: &[usize], site: &Site<'_>) -> Vec<String> {
     let span = section.span_of("roles");
     let roles = section.parsed_list("roles", |role| match role {
         "" => Err(Fault::new("a role is not empty", "name it, or leave it out")),
@@ -282,7 +287,7 @@ fn read_roles(section: &mut Section<'_>, requirement: Requirement, site: &Site<'
     if requirement != Requirement::Required {
         let remedy = "write `session = \"required\"`, or leave `roles` out";
         section.reader.error(span, "`roles` means nothing without `session = \"required\"`", remedy);
-    } else if site.sessions.is_some_and(|all| !all.is_empty() && all.iter().all(|session| session.roles.is_none())) {
+    } else if site.sessions.is_some_and(|all| !all.is_empty() && accepts.iter().all(|at| all[*at].roles.is_none())) {
         let remedy = "say where the roles are in the record: `roles = \"user.roles\"` in [session]";
         section.reader.error(span, "nobody has a role: [session] has no `roles`", remedy);
     }

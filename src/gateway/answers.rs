@@ -33,7 +33,8 @@ const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remov
 /// What the refusals of one configuration need to know.
 #[derive(Debug, Default)]
 pub struct Answers {
-    login: Option<Login>,
+    /// Of each session.
+    logins: Vec<Login>,
     pages: Pages,
 }
 
@@ -57,20 +58,20 @@ struct Problem<'a> {
 }
 
 impl Answers {
-    /// Logging in goes by the first session; `pages` stand instead of the built-in ones.
+    /// `pages` stand instead of the built-in ones.
     pub fn compile(sessions: &[config::session::Session], pages: &Pages) -> Self {
         let login = |session: &config::session::Session| Login {
             to: session.login.clone(),
             return_to: session.return_to.clone(),
         };
-        Self { login: sessions.first().map(login), pages: pages.clone() }
+        Self { logins: sessions.iter().map(login).collect(), pages: pages.clone() }
     }
 
     /// The answer to a refused request.
     pub fn refuse(&self, mut refusal: Refusal, exchange: &mut Exchange) -> Response<Body> {
         let (reason, exceeded) = (refusal.reason, refusal.exceeded.take());
         exchange.refused(refusal);
-        let login = self.login.as_ref().filter(|_| reason == Reason::SessionRequired);
+        let login = self.logins.get(exchange.login()).filter(|_| reason == Reason::SessionRequired);
         let redirects = match exchange.on_refusal() {
             OnRefusal::Auto => exchange.is_navigation(),
             OnRefusal::Redirect => true,

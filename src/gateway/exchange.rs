@@ -45,6 +45,7 @@ pub struct Exchange {
     referer: Option<HeaderValue>,
     path: Option<NormalPath>,
     on_refusal: OnRefusal,
+    login: usize,
     rule: Option<usize>,
     status: u16,
     reason: Option<&'static str>,
@@ -112,6 +113,7 @@ impl Exchange {
             referer: if is_safe { None } else { head.headers.get(REFERER).cloned() },
             path: None,
             on_refusal: OnRefusal::Auto,
+            login: 0,
             rule: None,
             status: CLIENT_LEFT,
             reason: None,
@@ -178,8 +180,14 @@ impl Exchange {
         self.on_refusal
     }
 
+    /// The place of the session whose login page a refused caller is told of: the first that the rule accepts.
+    pub fn login(&self) -> usize {
+        self.login
+    }
+
     pub(super) fn matched(&mut self, rule: &Rule<Target>) {
         self.on_refusal = rule.on_refusal;
+        self.login = rule.access.accepts().first().copied().unwrap_or(0);
         self.rule = Some(rule.index);
         if let Some(line) = &mut self.log {
             line.rule = Some(rule.name.clone());

@@ -213,29 +213,37 @@ impl Snapshot {
         exchange: &mut Exchange,
     ) -> Result<(), Refusal> {
         let https = exchange.arrival().https;
-        if let Some(id) = grant.presented().filter(|_| exchange.may_have_changed_state(response)) {
+        if exchange.may_have_changed_state(response) {
             for sessions in &self.sessions {
-                sessions.doubt(id);
+                if let Some(id) = grant.presented(sessions.name()) {
+                    sessions.doubt(id);
+                }
             }
         }
         let headers = response.headers_mut();
-        let (presented, waived) = (grant.presented(), grant.is_waived());
-        let removed = self.guard.apply(headers, Ended { upstream: target.name(), presented, waived, https });
+        let ended = Ended { upstream: target.name(), waived: grant.is_waived(), https };
+        let removed = self.guard.apply(headers, ended, &|session| grant.presented(session));
         exchange.guarded(target, removed);
         if !target.has_session_authority() {
             Commands::discard(headers);
             return Ok(());
         }
-        let sessions = self.sessions.iter().find(|sessions| sessions.are_written_here());
-        let (Some(commands), Some(sessions)) = (Commands::take(headers)?, sessions) else {
+        let (Some(commands), Some(sessions)) = (Commands::take(headers)?, self.steered(grant)) else {
             return Ok(());
         };
         // Boxed: few requests come here, and all would carry its size.
-        let obeyed = Box::pin(sessions.obey(&commands, grant.presented(), https, worker)).await?;
+        let obeyed = Box::pin(sessions.obey(&commands, grant.presented(sessions.name()), https, worker)).await?;
         for cookie in obeyed {
             headers.append(SET_COOKIE, cookie);
         }
         Ok(())
+    }
+
+    /// The sessions that an upstream steers: those that the request belongs to, else the first that are written here.
+    fn steered(&self, grant: &Grant) -> Option<&Arc<Sessions>> {
+        let mut written = self.sessions.iter().filter(|sessions| sessions.are_written_here());
+        let known = |sessions: &&Arc<Sessions>| grant.session().is_some_and(|session| session.name == *sessions.name());
+        written.clone().find(known).or_else(|| written.next())
     }
 
     /// Changes an answer as its rule says.

@@ -26,13 +26,14 @@ struct Guarded {
 pub struct Exchange<'a> {
     /// The name of the upstream that answers.
     pub upstream: &'a str,
-    /// The id that the request carried.
-    pub presented: Option<&'a SessionId>,
     /// The request passed as anonymous only because the store could not be asked: no session's cookie may be set.
     pub waived: bool,
     /// The client came over https.
     pub https: bool,
 }
+
+/// The id that the request carried in the `[session]` of a name.
+pub type Carried<'a> = dyn Fn(&str) -> Option<&'a SessionId> + 'a;
 
 impl CookieGuard {
     /// Takes each `[session]` with what it was compiled to.
@@ -49,7 +50,7 @@ impl CookieGuard {
     /// Judges an upstream's `Set-Cookie` lines, before the gateway adds its own: of those with a session's name it
     /// removes what may not be set and adds the attributes that are missing. All others stay byte for byte. Returns
     /// how many were removed.
-    pub fn apply(&self, headers: &mut HeaderMap, exchange: Exchange<'_>) -> usize {
+    pub fn apply(&self, headers: &mut HeaderMap, exchange: Exchange<'_>, carried: &Carried<'_>) -> usize {
         if !headers.get_all(SET_COOKIE).iter().any(|line| self.guards(line)) {
             return 0;
         }
@@ -57,7 +58,7 @@ impl CookieGuard {
         headers.remove(SET_COOKIE);
         let mut removed = 0;
         for line in &lines {
-            match self.judge(line.clone(), &lines, exchange) {
+            match self.judge(line.clone(), &lines, exchange, carried) {
                 Some(line) => _ = headers.append(SET_COOKIE, line),
                 None => removed += 1,
             }
@@ -67,55 +68,81 @@ impl CookieGuard {
 
     /// Whether a `Set-Cookie` line is a session's.
     pub fn guards(&self, line: &HeaderValue) -> bool {
-        self.owner(&SetCookie::parse(line.as_bytes())).is_some()
+        self.owners(&SetCookie::parse(line.as_bytes())).next().is_some()
     }
 
-    fn owner(&self, cookie: &SetCookie<'_>) -> Option<&Guarded> {
-        self.0.iter().find(|guarded| guarded.sessions.owns_cookie(cookie.name))
+    fn owners(&self, cookie: &SetCookie<'_>) -> impl Iterator<Item = &Guarded> {
+        self.0.iter().filter(|guarded| guarded.sessions.owns_cookie(cookie.name))
     }
 
-    fn judge(&self, line: HeaderValue, lines: &[HeaderValue], exchange: Exchange<'_>) -> Option<HeaderValue> {
-        let mut cookie = SetCookie::parse(line.as_bytes());
-        let Some(guarded) = self.owner(&cookie) else {
+    /// Sessions may share a cookie's name: then the one that the cookie proves has the word, else any that lets it pass.
+    fn judge(
+        &self,
+        line: HeaderValue,
+        lines: &[HeaderValue],
+        exchange: Exchange<'_>,
+        carried: &Carried<'_>,
+    ) -> Option<HeaderValue> {
+        let cookie = SetCookie::parse(line.as_bytes());
+        if !self.guards(&line) {
             return Some(line);
-        };
-        cookie.companion = guarded.sessions.companion().and_then(|name| {
-            let mut others = lines.iter().map(|line| SetCookie::parse(line.as_bytes()));
-            others.find(|other| other.name == name.as_bytes()).map(|other| other.value)
-        });
-        let proven = guarded.sessions.verify(cookie.value, cookie.companion);
-        if !guarded.permits(&cookie, proven.as_ref(), exchange) {
+        }
+        if exchange.waived || self.owners(&cookie).any(|guarded| guarded.sessions.are_the_gateways_own()) {
             return None;
         }
-        if guarded.only_deletes(&cookie, proven.as_ref()) {
-            // Browsers read dates and ages in their own ways: what one of them keeps must say nothing.
-            let emptied = [cookie.name, b"=; ", cookie.attributes].concat();
-            let emptied = HeaderValue::from_bytes(&emptied).ok()?;
-            let missing = guarded.missing(&cookie, exchange.https);
-            return HeaderValue::from_bytes(&[emptied.as_bytes(), missing.as_bytes()].concat()).ok();
-        }
-        if let Some(id) = proven.filter(|id| Some(id) != exchange.presented && !cookie.deletes()) {
-            guarded.sessions.expect(&id);
-        }
-        let missing = guarded.missing(&cookie, exchange.https);
-        if missing.is_empty() {
-            return Some(line);
-        }
-        HeaderValue::from_bytes(&[line.as_bytes(), missing.as_bytes()].concat()).ok()
+        let judge = |guarded: &Guarded| guarded.judge(&line, lines, exchange, carried(guarded.sessions.name()));
+        let passed = self.owners(&cookie).filter_map(judge);
+        passed.max_by_key(|(proven, _)| *proven).map(|(_, line)| line)
     }
 }
 
 impl Guarded {
-    fn permits(&self, cookie: &SetCookie<'_>, proven: Option<&SessionId>, exchange: Exchange<'_>) -> bool {
-        if self.sessions.are_the_gateways_own() || exchange.waived {
-            return false;
+    /// The line as it may pass, and whether it proves a session.
+    fn judge(
+        &self,
+        line: &HeaderValue,
+        lines: &[HeaderValue],
+        exchange: Exchange<'_>,
+        carried: Option<&SessionId>,
+    ) -> Option<(bool, HeaderValue)> {
+        let mut cookie = SetCookie::parse(line.as_bytes());
+        cookie.companion = self.sessions.companion().and_then(|name| {
+            let mut others = lines.iter().map(|line| SetCookie::parse(line.as_bytes()));
+            others.find(|other| other.name == name.as_bytes()).map(|other| other.value)
+        });
+        let proven = self.sessions.verify(cookie.value, cookie.companion);
+        if !self.permits(&cookie, proven.as_ref(), exchange.upstream, carried) {
+            return None;
         }
+        let missing = self.missing(&cookie, exchange.https);
+        if self.only_deletes(&cookie, proven.as_ref()) {
+            // Browsers read dates and ages in their own ways: what one of them keeps must say nothing.
+            let emptied = [cookie.name, b"=; ", cookie.attributes, missing.as_bytes()].concat();
+            return HeaderValue::from_bytes(&emptied).ok().map(|line| (false, line));
+        }
+        let is_proven = proven.is_some();
+        if let Some(id) = proven.filter(|id| Some(id) != carried && !cookie.deletes()) {
+            self.sessions.expect(&id);
+        }
+        if missing.is_empty() {
+            return Some((is_proven, line.clone()));
+        }
+        HeaderValue::from_bytes(&[line.as_bytes(), missing.as_bytes()].concat()).ok().map(|line| (is_proven, line))
+    }
+
+    fn permits(
+        &self,
+        cookie: &SetCookie<'_>,
+        proven: Option<&SessionId>,
+        upstream: &str,
+        carried: Option<&SessionId>,
+    ) -> bool {
         match &self.set_by {
             SetBy::Any => true,
             SetBy::Verified => cookie.deletes() || proven.is_some(),
             SetBy::Upstreams(names) => {
-                let renews = exchange.presented.is_some() && proven == exchange.presented;
-                names.iter().any(|name| name == exchange.upstream) || renews
+                let renews = carried.is_some() && proven == carried;
+                names.iter().any(|name| name == upstream) || renews
             }
         }
     }

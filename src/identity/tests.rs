@@ -43,7 +43,9 @@ fn grant(session: Option<Session>, edits: Vec<CookieEdit>) -> Grant {
     let site = Site::new(None, Vec::new(), Vec::new(), Vec::new(), false);
     let arrival = Arrival::of(&head, &Peer::new(None, None, false, Worker(0)), &site);
     let entry = access.admit(&head, &arrival, &site, []).expect("nothing is asked of the address");
-    access.decide(entry, Caller { verdict, presented: None, edits, source: None }).expect("an optional rule lets pass")
+    access
+        .decide(entry, Caller { verdict, presented: Vec::new(), edits, source: None })
+        .expect("an optional rule lets pass")
 }
 
 fn attach(identity: &Identity, fields: &[(HeaderName, &str)], grant: &Grant) -> Forward {

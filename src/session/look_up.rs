@@ -27,6 +27,8 @@ use std::{
 /// What a rule needs, as far as it matters where an answer may come from.
 #[derive(Debug, Clone, Copy)]
 pub struct Need<'r> {
+    /// The places of the sessions that count.
+    pub accepts: &'r [usize],
     /// Without a session the request is refused.
     pub required: bool,
     /// Without one of these roles it is refused; empty = none is asked for.

@@ -21,7 +21,7 @@ pub struct Origin<'a> {
 impl Origin<'_> {
     /// The caller: a user, without one a session, without one an address.
     pub fn caller(&self) -> u64 {
-        match (self.grant.session(), self.grant.presented()) {
+        match (self.grant.session(), self.grant.first_presented()) {
             (Some(session), _) => hash([b"user", session.name.as_bytes(), session.user.as_bytes()]),
             (None, Some(id)) => hash([b"session", b"", id.expose().as_bytes()]),
             (None, None) => self.address(),

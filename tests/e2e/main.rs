@@ -32,6 +32,7 @@ mod refusals;
 mod reload;
 mod rules;
 mod sessions_express;
+mod sessions_several;
 mod socket_activation;
 mod store_outage;
 mod tls;

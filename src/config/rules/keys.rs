@@ -24,6 +24,11 @@ pub(in crate::config) static TABLE: Table = Table {
             meaning: "`required` (default), `optional`: identity if there is a session, `off`: no look-up \
                       (default with `redirect` and `respond`).",
         },
+        Key {
+            name: "accept",
+            shape: Shape::Texts(&[]),
+            meaning: "Which sessions count, by their names. By default all.",
+        },
         Key { name: "roles", shape: Shape::Texts(&[]), meaning: "The user must have one of these, else 403." },
         Key {
             name: "on_refusal",

@@ -10,6 +10,7 @@ pub(crate) fn rule(session: Requirement) -> Rule {
         methods: Vec::new(),
         action: Action::Forward(0),
         session,
+        accepts: vec![0],
         roles: Vec::new(),
         on_refusal: OnRefusal::Auto,
         allow: Vec::new(),

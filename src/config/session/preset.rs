@@ -161,6 +161,7 @@ pub(super) static PRESETS: &[Preset] = &[
         secrets: Secrets::Always,
         secret_form: SecretForm::AesKey,
         renews_on_read: true,
+        ids_are_new: true,
         ..UNKNOWN
     },
     Preset {
