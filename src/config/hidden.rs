@@ -16,7 +16,7 @@ pub(super) fn in_table(entries: &DeTable<'_>) -> Vec<Span> {
 
 fn is_secretive(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["secret", "password", "token"].iter().any(|word| key.contains(word)) && !key.ends_with("_file")
+    ["secret", "password", "token", "block_key"].iter().any(|word| key.contains(word)) && !key.ends_with("_file")
 }
 
 fn collect(value: &Value<'_>, secret: bool, spans: &mut Vec<Span>) {

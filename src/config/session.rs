@@ -12,12 +12,16 @@ use super::{
 use crate::secret::Secret;
 use std::{path::PathBuf, time::Duration};
 
+mod cookies;
+mod format;
 mod keys;
 mod lifetime;
 mod login;
 pub mod preset;
 mod secrets;
 
+pub use cookies::{CookieSecurity, KeyPair};
+pub use format::Format;
 pub(super) use keys::TABLE;
 pub use lifetime::{Lifetime, StartedAt, Touch};
 pub(super) use login::parse_target;
@@ -65,80 +69,6 @@ pub struct Session {
     pub namespace: String,
     /// Where the section stands.
     pub span: Span,
-}
-
-/// Whose sessions, with the keys that only this format has.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Format {
-    /// `express`: express-session with connect-redis.
-    Express {
-        /// `secrets`, newest first; at least one.
-        secrets: Vec<Secret>,
-        /// `cookie_path` (`/`), for sessions that the gateway itself writes.
-        cookie_path: String,
-        /// `cookie_domain`
-        cookie_domain: Option<String>,
-        /// `cookie_max_age`; `None` = a cookie for the browser's session.
-        cookie_max_age: Option<Duration>,
-    },
-    /// `flask`: Flask-Session.
-    Flask {
-        /// `secrets`, newest first; none = the cookie is not signed.
-        secrets: Vec<Secret>,
-    },
-    /// `django`
-    Django {
-        /// `secrets`, newest first; none = the records are not signed.
-        secrets: Vec<Secret>,
-    },
-    /// `starlette`: starsessions, or starlette-session with secrets.
-    Starlette {
-        /// `secrets`, newest first; none = the cookie is not signed.
-        secrets: Vec<Secret>,
-        /// `cookie_max_age`: how old a signed cookie may be.
-        cookie_max_age: Duration,
-    },
-    /// `php`: PHP's own sessions with phpredis.
-    Php {
-        /// `serializer`
-        serializer: Serializer,
-    },
-    /// `laravel`: the redis driver.
-    Laravel {
-        /// `secrets`: APP_KEY, then APP_PREVIOUS_KEYS; at least one, each of 16 or 32 bytes.
-        secrets: Vec<Secret>,
-    },
-    /// `rails`: redis-actionpack, redis-session-store and the cache store.
-    Rails,
-    /// `onedoor`: the gateway's own.
-    Onedoor {
-        /// `ttl`: unused this long = expired.
-        ttl: Duration,
-        /// `max_age`: from login.
-        max_age: Duration,
-    },
-}
-
-impl Format {
-    /// Whether the gateway can write such sessions, too.
-    pub fn is_written_here(&self) -> bool {
-        matches!(self, Self::Express { .. } | Self::Onedoor { .. })
-    }
-
-    /// The same with the newest of several secrets alone; `None` = the cookie is not signed with one of several.
-    pub fn with_newest_secret(&self) -> Option<Self> {
-        let mut newest = self.clone();
-        let secrets = match &mut newest {
-            Self::Express { secrets, .. }
-            | Self::Flask { secrets }
-            | Self::Starlette { secrets, .. }
-            | Self::Laravel { secrets } => secrets,
-            Self::Django { .. } | Self::Php { .. } | Self::Rails | Self::Onedoor { .. } => return None,
-        };
-        let several = secrets.len() > 1;
-        secrets.truncate(1);
-        several.then_some(newest)
-    }
 }
 
 /// `serializer`: what wrote a PHP record.
@@ -195,9 +125,16 @@ pub(super) fn read(
         "flask" => Format::Flask { secrets },
         "django" => Format::Django { secrets },
         "starlette" => Format::Starlette { cookie_max_age: read_cookie_max_age(&mut section, preset), secrets },
+        "fastify" => Format::Fastify { secrets },
+        "koa" => Format::Koa { secrets },
         "php" => Format::Php { serializer: read_serializer(&mut section) },
         "laravel" => Format::Laravel { secrets },
         "rails" => Format::Rails,
+        "spring" => Format::Spring,
+        "gorilla" => cookies::read_gorilla(&mut section, preset, secrets),
+        "scs" => Format::Scs { hash_token: section.flag("hash_token") },
+        "tower" => Format::Tower { security: cookies::read_security(&mut section, &secrets), secrets },
+        "actix" => Format::Actix { security: cookies::read_security(&mut section, &secrets), secrets },
         "onedoor" => read_onedoor(&mut section),
         _ => read_express(&mut section, secrets),
     };

@@ -1,6 +1,6 @@
 //! The commands, each sent to the primary of its key.
 
-use super::{Failure, Primaries, Step, Swap};
+use super::{Failure, Primaries, Shape, Step, Swap};
 use crate::tasks::Worker;
 use bytes::Bytes;
 use std::time::Duration;
@@ -11,16 +11,18 @@ impl Primaries {
         self.ask(worker, key, |redis| async move { redis.read(worker, key, bytes_max).await }).await
     }
 
-    /// As [`Primaries::read`], together with the time that the key has left (`None` = it does not expire) and with what
-    /// the keys `beside` it hold. In a cluster these must share its slot.
+    /// As [`Primaries::read`], of a record of this shape, together with the time that the key has left (`None` = it does
+    /// not expire) and with what the keys `beside` it hold. In a cluster these must share its slot.
     pub async fn read_whole(
         &self,
         worker: Worker,
         key: &str,
+        shape: Shape,
         beside: [Option<&str>; 2],
         bytes_max: usize,
     ) -> Result<(Bytes, Option<Duration>, [Result<Bytes, Failure>; 2]), Failure> {
-        self.ask(worker, key, |redis| async move { redis.read_whole(worker, key, beside, bytes_max).await }).await
+        self.ask(worker, key, |redis| async move { redis.read_whole(worker, key, shape, beside, bytes_max).await })
+            .await
     }
 
     /// Creates a string that lives for `ttl`; `false` if the key was already there.

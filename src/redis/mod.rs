@@ -12,7 +12,9 @@ mod listener;
 mod meter;
 mod primaries;
 mod proof;
+mod script;
 mod sentinel;
+mod shape;
 mod upkeep;
 mod wire;
 
@@ -34,6 +36,7 @@ pub use listener::{Change, Event, Hearing, Listener, Status};
 use meter::Meter;
 pub use primaries::{Map, Primaries};
 pub use proof::{Moment, Proof, Watch};
+pub use shape::Shape;
 use std::{
     future::Future,
     sync::{
@@ -65,6 +68,7 @@ pub struct Redis {
     health: Arc<Health>,
     meter: Meter,
     swap: Script,
+    hash: Script,
     renew: Script,
     throttle: Script,
 }
@@ -135,6 +139,7 @@ impl Redis {
             health,
             meter: Meter::new(metrics),
             swap: Script::from_lua(SWAP),
+            hash: Script::from_lua(shape::HASH),
             renew: Script::from_lua(RENEW),
             throttle: Script::from_lua(THROTTLE),
         }
@@ -155,12 +160,13 @@ impl Redis {
         self.read_over(worker, self.link(worker)?, key, bytes_max).await
     }
 
-    /// As [`Redis::read`], together with the time that the key has left (`None` = it does not expire) and with what
+    /// As [`Redis::read`], of a record of this shape, together with the time that the key has left (`None` = it does not expire) and with what
     /// the keys `beside` it hold.
     pub async fn read_whole(
         &self,
         worker: Worker,
         key: &str,
+        shape: Shape,
         beside: [Option<&str>; 2],
         bytes_max: usize,
     ) -> Result<(Bytes, Option<Duration>, [Result<Bytes, Failure>; 2]), Failure> {
@@ -171,7 +177,7 @@ impl Redis {
         };
         // Queued one behind the other, so they travel together.
         let (value, remaining, one, other) = tokio::join!(
-            self.read_over(worker, link, key, bytes_max),
+            self.read_shape(worker, link, key, shape, bytes_max),
             self.ask(worker, link, link.client.pttl::<i64, _>(key)),
             read(beside[0]),
             read(beside[1])
@@ -222,7 +228,7 @@ impl Redis {
     pub async fn swap(&self, worker: Worker, key: &str, expected: Bytes, new: Bytes) -> Result<Swap, Failure> {
         let link = self.link(worker)?;
         let run = self.execute(link, &self.swap, key, vec![expected.into(), new.into()]);
-        Ok(match self.ask_once(worker, link, run).await? {
+        Ok(match self.ask_once::<i64>(worker, link, run).await? {
             0 => Swap::Gone,
             1 => Swap::Changed,
             _ => Swap::Done,
@@ -260,7 +266,7 @@ impl Redis {
         let arguments = vec![microseconds(interval).into(), microseconds(tolerance).into(), step.into()];
         let link = self.link(worker)?;
         let run = self.execute(link, &self.throttle, key, arguments);
-        let level = self.ask_once(worker, link, run).await?;
+        let level: i64 = self.ask_once(worker, link, run).await?;
         Ok((level < 0).then(|| Duration::from_micros(level.unsigned_abs())))
     }
 
@@ -279,6 +285,7 @@ impl Redis {
             health: self.health.clone(),
             meter: self.meter.clone(),
             swap: self.swap.clone(),
+            hash: self.hash.clone(),
             renew: self.renew.clone(),
             throttle: self.throttle.clone(),
         }
@@ -360,21 +367,6 @@ impl Redis {
         self.meter.failed(worker, error);
         self.health.complain(&cause);
         Failure::Outage(cause)
-    }
-
-    /// Runs a script on one key, by its digest where the server knows it. (The library's own commands for scripts do not
-    /// heed a connection's options.)
-    async fn execute(&self, link: &Link, script: &Script, key: &str, arguments: Vec<Value>) -> Result<i64, Error> {
-        let with = |script: &str| [script.into(), 1.into(), key.into()].into_iter().chain(arguments.clone()).collect();
-        let by_digest: Vec<Value> = with(script.sha1());
-        match link.once.custom(CustomCommand::new_static("EVALSHA", None, false), by_digest).await {
-            Err(error) if error.details().starts_with("NOSCRIPT") => {
-                let whole: Vec<Value> = with(script.lua().map(|text| &**text).unwrap_or_default());
-                let whole = link.once.custom(CustomCommand::new_static("EVAL", None, false), whole);
-                self.send(link, whole).await
-            }
-            reply => reply,
-        }
     }
 }
 

@@ -49,7 +49,7 @@ async fn a_command_does_what_its_name_says() {
     assert_eq!(redis.create(W, "k", "two".into(), minute).await, Ok(false));
     assert_eq!(redis.read(W, "k", 2).await, Ok("on".into()));
     redis.write(W, "beside", "mark".into(), minute).await.unwrap();
-    let (value, remaining, beside) = redis.read_whole(W, "k", [None, Some("beside")], 100).await.unwrap();
+    let (value, remaining, beside) = redis.read_whole(W, "k", Shape::Text, [None, Some("beside")], 100).await.unwrap();
     assert_eq!((value, beside), ("one".into(), [Ok(Bytes::new()), Ok("mark".into())]));
     assert!(remaining.is_some_and(|left| left <= minute && left > minute / 2));
     assert_eq!(redis.swap(W, "k", "two".into(), "three".into()).await, Ok(Swap::Changed));
@@ -65,7 +65,7 @@ async fn a_command_does_what_its_name_says() {
     assert_eq!(server.cli(&["exists", "k"]), "0");
     server.cli(&["set", "forever", "x"]);
     let nothing = [Ok(Bytes::new()), Ok(Bytes::new())];
-    assert_eq!(redis.read_whole(W, "forever", [None; 2], 9).await, Ok(("x".into(), None, nothing)));
+    assert_eq!(redis.read_whole(W, "forever", Shape::Text, [None; 2], 9).await, Ok(("x".into(), None, nothing)));
 }
 
 #[tokio::test]
@@ -95,13 +95,32 @@ async fn renewing_never_shortens_and_is_the_same_on_servers_that_know_no_options
 }
 
 #[tokio::test]
+async fn a_hash_comes_as_its_fields_and_values_or_is_too_long() {
+    let server = Server::start(&[]);
+    let redis = connected(&server).await;
+    let read = async |bytes_max| {
+        let found = redis.read_whole(W, "hash", Shape::Hash, [None; 2], bytes_max).await;
+        found.map(|(packed, remaining, _)| (packed, remaining.is_some()))
+    };
+    assert_eq!(read(100).await, Ok((Bytes::new(), true)));
+    server.cli(&["hset", "hash", "name", "zoe", "empty", ""]);
+    let packed = b"\0\0\0\x04name\0\0\0\x03zoe\0\0\0\x05empty\0\0\0\0";
+    for _ in 0..2 {
+        assert_eq!(read(packed.len() + 1).await, Ok((packed[..].into(), false)));
+        assert_eq!(read(packed.len()).await.map(|(packed, _)| packed.len()), Ok(packed.len()));
+        server.cli(&["script", "flush"]);
+    }
+}
+
+#[tokio::test]
 async fn a_key_of_another_type_is_no_outage() {
     let server = Server::start(&[]);
     let redis = connected(&server).await;
     server.cli(&["rpush", "list", "x"]);
     assert_eq!(redis.read(W, "list", 100).await, Err(Failure::WrongType));
-    assert_eq!(redis.read_whole(W, "list", [None; 2], 100).await, Err(Failure::WrongType));
+    assert_eq!(redis.read_whole(W, "list", Shape::Text, [None; 2], 100).await, Err(Failure::WrongType));
     assert_eq!(redis.swap(W, "list", "x".into(), "y".into()).await, Err(Failure::WrongType));
+    assert_eq!(redis.read_whole(W, "list", Shape::Hash, [None; 2], 100).await, Err(Failure::WrongType));
     assert!(!redis.degraded());
 }
 
@@ -226,7 +245,7 @@ async fn a_cancelled_question_never_leaves_its_answer_to_the_next() {
         questions.spawn(async move {
             let key = format!("id:{}", number.wrapping_mul(7919) % 200);
             let patience = Duration::from_micros(number.wrapping_mul(104_729) as u64 % 20_000);
-            let answer = tokio::time::timeout(patience, redis.read_whole(W, &key, [None; 2], 100)).await;
+            let answer = tokio::time::timeout(patience, redis.read_whole(W, &key, Shape::Text, [None; 2], 100)).await;
             answer.is_ok_and(|answer| {
                 assert_eq!(answer.unwrap().0, key);
                 true

@@ -290,9 +290,9 @@ impl Sessions {
     async fn read_all(&self, key: &str, worker: Worker) -> Result<Reading, Outage> {
         let mark = self.lifetime.as_ref().and_then(|lifetime| lifetime.mark_key(key));
         let tombstone = self.revocations.tombstone_key(key);
-        let is_own = matches!(self.format, Format::Own(Own::Onedoor(_)));
+        let needs_whole = matches!(self.format, Format::Own(Own::Onedoor(_))) || self.format.keeps_hashes();
         let is_dated = self.near.is_some() || self.lifetime.as_ref().is_some_and(Lifetime::needs_more);
-        if is_own || is_dated || tombstone.is_some() {
+        if needs_whole || is_dated || tombstone.is_some() {
             return self.store.read_whole(worker, key, [mark.as_deref(), tombstone.as_deref()]).await;
         }
         let record = self.store.read(worker, key).await?;

@@ -145,10 +145,12 @@ enum Finding {
 impl Sessions {
     /// Prepares a `[session]`; `store` holds its records.
     pub fn compile(config: &config::session::Session, store: Store, metrics: &Metrics) -> Self {
+        let format = Format::compile(config, &config.format);
         Self {
             verdicts: Verdicts::compile(config, metrics),
             name: config.name.as_str().into(),
-            format: Format::compile(config, &config.format),
+            store: if format.keeps_hashes() { store.of_hashes() } else { store },
+            format,
             newest: config.format.with_newest_secret().map(|newest| Format::compile(config, &newest)),
             user: config.user.clone(),
             roles: config.roles.clone(),
@@ -158,7 +160,6 @@ impl Sessions {
             lifetime: Lifetime::compile(config),
             revocations: Revocations::compile(config),
             newcomers: Recent::default(),
-            store,
             near: None,
         }
     }

@@ -312,3 +312,54 @@ async fn cookies_that_nobody_looked_up_do_not_pass_as_anonymous() {
     let identified = sessions.identify(&cookies(&[&signed.join("; ")]), false, Activity::Counts, W).await;
     assert_eq!(identified.edits, [CookieEdit { name: "connect.sid".into(), keep: Keep::AllBut(vec![8, 9]) }]);
 }
+
+#[tokio::test]
+async fn a_signature_in_a_second_cookie_is_forwarded_with_its_cookie_or_not_at_all() {
+    let mut config = config(FormatConfig::Koa { secrets: vec![Secret::new("koa key one")] });
+    config.cookie = Some("koa.sid".to_owned());
+    let sessions = Arc::new(Sessions::compile(&config, store(None), &Metrics::new(1)));
+    let record = r#"{"user":{"id":"zoe"}}"#;
+    let minute = Duration::from_secs(60);
+    sessions.store.create(W, "sess:gtw81HCzReIIx1XuA2ovipK_tzasDqEZ", record.into(), minute).await.unwrap();
+    let signed = "koa.sid=gtw81HCzReIIx1XuA2ovipK_tzasDqEZ; koa.sid.sig=EofcuBuKCgHUhAvqVs3lCitaS8s";
+    let line = format!("koa.sid.sig=forged; koa.sid=planted; {signed}; koa.sid=late");
+    let identified = sessions.identify(&cookies(&[&line]), false, Activity::Counts, W).await;
+    assert_eq!(user(&identified), Some("zoe"));
+    let edit = |name: &str, keep| CookieEdit { name: name.into(), keep };
+    assert_eq!(identified.edits, [edit("koa.sid", Keep::Only(2)), edit("koa.sid.sig", Keep::Only(3))]);
+    let alone =
+        sessions.identify(&cookies(&["koa.sid=gtw81HCzReIIx1XuA2ovipK_tzasDqEZ"]), false, Activity::Counts, W).await;
+    assert_eq!(absence(alone), Absence::BadSignature);
+
+    config.forward_cookie = false;
+    let sessions = Arc::new(Sessions::compile(&config, store(None), &Metrics::new(1)));
+    let cut = [edit("koa.sid", Keep::Nothing), edit("koa.sid.sig", Keep::Nothing)];
+    assert_eq!(sessions.strip_edits(&cookies(&[signed]), false), cut);
+}
+
+#[tokio::test]
+async fn a_record_that_is_a_hash_in_redis_is_read_whole() {
+    let server = Server::start(&[]);
+    let mut config = config(FormatConfig::Spring);
+    config.cookie = Some("SESSION".to_owned());
+    config.user = vec![RecordPath(vec!["principal_name".to_owned()])];
+    let sessions = Arc::new(Sessions::compile(&config, store(Some(&server)), &Metrics::new(1)));
+    let cookie = "SESSION=NThkMjYxMzktOGZiZS00NDEzLWI2ODktNmY3NjUwZTZmZjc4";
+    let key = "sess:58d26139-8fbe-4413-b689-6f7650e6ff78";
+    let judge = async || sessions.identify(&cookies(&[cookie]), false, Activity::Counts, W).await;
+    assert_eq!(absence(judge().await), Absence::NotFound);
+    let now = clock::since_epoch().as_millis().to_string();
+    let index = "sessionAttr:org.springframework.session.FindByIndexNameSessionRepository.PRINCIPAL_NAME_INDEX_NAME";
+    server.cli(&["hset", key, "lastAccessedTime", &now, "maxInactiveInterval", "1800", index, "\"zoe\""]);
+    assert_eq!(user(&judge().await), Some("zoe"));
+    // As Spring leaves a session behind that was logged out.
+    server.cli(&["hset", key, "maxInactiveInterval", "0"]);
+    assert_eq!(absence(judge().await), Absence::Lapsed);
+    server.cli(&["hset", key, "sessionAttr:long", &"x".repeat(120_000)]);
+    for number in 0..9 {
+        server.cli(&["hset", key, &format!("sessionAttr:{number}"), &"x".repeat(120_000)]);
+    }
+    assert_eq!(absence(judge().await), Absence::Unreadable("longer than 1 MiB, as no session should be"));
+    server.cli(&["set", key, "text"]);
+    assert!(matches!(absence(judge().await), Absence::Unreadable(_)));
+}

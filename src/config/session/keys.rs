@@ -86,13 +86,24 @@ pub(in crate::config) static TABLE: Table = Table {
         Key {
             name: "cookie_max_age",
             shape: Shape::Duration { default: None, zero: false },
-            meaning: "express: lifetime of cookies that the gateway sets; by default that of the browser's session. starlette with secrets: how old a cookie may be; by default 14d.",
+            meaning: "express: lifetime of cookies that the gateway sets; by default that of the browser's session. starlette with secrets: how old a cookie may be; by default 14d. gorilla: the same; by default 30d.",
         },
         Key {
             name: "serializer",
             shape: Shape::Choice { default: Some("auto"), of: &["auto", "php", "php_serialize", "igbinary"] },
             meaning: "php: what wrote the records (`session.serialize_handler`); `auto` tells it by the first bytes.",
         },
+        Key {
+            name: "cookie_security",
+            shape: Shape::Choice { default: Some("private"), of: &["private", "signed"] },
+            meaning: "tower, actix: whether the cookie is encrypted or signed.",
+        },
+        Key {
+            name: "block_keys",
+            shape: Shape::Secrets,
+            meaning: "gorilla: the AES keys beside `secrets`, in the same order; \"\" is none.",
+        },
+        Key { name: "hash_token", shape: Shape::Flag(false), meaning: "scs: whether the app has HashTokenInStore." },
         Key {
             name: "ttl",
             shape: Shape::Duration { default: None, zero: false },

@@ -57,6 +57,10 @@ pub(super) enum SecretForm {
     Text,
     /// A key for AES-128 or AES-256, perhaps encoded.
     AesKey,
+    /// A key of any length, perhaps encoded.
+    Bytes,
+    /// A key to sign with and one to encrypt with, perhaps encoded.
+    MasterKey,
 }
 
 impl SecretForm {
@@ -66,6 +70,8 @@ impl SecretForm {
         match self {
             Self::Text => None,
             Self::AesKey => (!matches!(length(), Some(16 | 32))).then_some("16 or 32 bytes"),
+            Self::Bytes => length().is_none().then_some("bytes in base64 or hex"),
+            Self::MasterKey => length().is_none_or(|length| length < 64).then_some("64 bytes or more"),
         }
     }
 }
@@ -131,6 +137,23 @@ pub(super) static PRESETS: &[Preset] = &[
         ..UNKNOWN
     },
     Preset {
+        format: "fastify",
+        cookie: Some("sessionId"),
+        prefix: "sess:",
+        own_members: &["cookie"],
+        secrets: Secrets::Always,
+        ids_are_new: true,
+        ..UNKNOWN
+    },
+    Preset {
+        format: "koa",
+        cookie: Some("koa.sid"),
+        prefix: "koa:sess:",
+        own_members: &["cookie", "_expire", "_maxAge", "_session"],
+        secrets: Secrets::Always,
+        ..UNKNOWN
+    },
+    Preset {
         format: "flask",
         cookie: Some("session"),
         prefix: "session:",
@@ -171,6 +194,57 @@ pub(super) static PRESETS: &[Preset] = &[
         own_members: &["_csrf_token", "session_id", "flash"],
         renews_on_read: true,
         ids_are_new: true,
+        ..UNKNOWN
+    },
+    Preset {
+        format: "spring",
+        cookie: Some("SESSION"),
+        prefix: "spring:session:sessions:",
+        user: &["principal_name"],
+        own_members: &[
+            "creationTime",
+            "lastAccessedTime",
+            "maxInactiveInterval",
+            "SPRING_SECURITY_*",
+            "org.springframework.*",
+        ],
+        ids_are_new: true,
+        ..UNKNOWN
+    },
+    Preset {
+        format: "gorilla",
+        prefix: "session_",
+        secrets: Secrets::Always,
+        secret_form: SecretForm::Bytes,
+        options: &["block_keys", "cookie_max_age"],
+        cookie_max_age: Duration::from_secs(30 * 86_400),
+        ..UNKNOWN
+    },
+    Preset {
+        format: "scs",
+        cookie: Some("session"),
+        prefix: "scs:session:",
+        options: &["hash_token"],
+        ids_are_new: true,
+        ..UNKNOWN
+    },
+    Preset {
+        format: "tower",
+        cookie: Some("id"),
+        secrets: Secrets::Perhaps,
+        secret_form: SecretForm::MasterKey,
+        options: &["cookie_security"],
+        ids_are_new: true,
+        ..UNKNOWN
+    },
+    Preset {
+        format: "actix",
+        cookie: Some("id"),
+        secrets: Secrets::Always,
+        secret_form: SecretForm::MasterKey,
+        options: &["cookie_security"],
+        ids_are_new: true,
+        renews_on_read: true,
         ..UNKNOWN
     },
     Preset { format: "onedoor", user: &["user.id"], ids_are_new: true, ..UNKNOWN },

@@ -49,11 +49,10 @@ pub(super) struct Own {
 
 impl Express {
     pub(super) fn compile(config: &session::Session, secrets: &[Secret], own: Own) -> Self {
-        let key = |secret: &Secret| hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
         Self {
             cookie: config.cookie.as_deref().unwrap_or("connect.sid").into(),
             prefix: config.prefix.clone(),
-            keys: secrets.iter().map(key).collect(),
+            keys: keys(secrets),
             own,
         }
     }
@@ -68,15 +67,7 @@ impl Express {
         let value = std::str::from_utf8(value).ok().filter(|value| value.is_ascii()).ok_or(Absence::Malformed)?;
         let value = decode_component(unquote(value));
         let signed = value.strip_prefix("s:").ok_or(Absence::Malformed)?;
-        let (id, tag) = signed.rsplit_once('.').ok_or(Absence::Malformed)?;
-        let printable = !id.bytes().any(|byte| byte.is_ascii_control());
-        if id.is_empty() || id.len() > ID_MAX || !printable {
-            return Err(Absence::Malformed);
-        }
-        // The signature is compared as the text it is: decoding it would accept other spellings.
-        let compare = |matched: Choice, key| matched | encode_tag(key, id).as_slice().ct_eq(tag.as_bytes());
-        let matched = self.keys.iter().fold(Choice::from(0), compare);
-        if bool::from(matched) { Ok(SessionId::new(id)) } else { Err(Absence::BadSignature) }
+        unsign(&self.keys, signed)
     }
 
     pub(super) fn sign(&self, id: &SessionId) -> String {
@@ -169,24 +160,46 @@ pub(super) fn rewrite<E>(record: &[u8], change: impl FnOnce(&mut Value) -> Resul
     Ok(Some(Value::Map(own)))
 }
 
-fn unquote(value: &str) -> &str {
+/// One prepared key per secret.
+pub(super) fn keys(secrets: &[Secret]) -> Vec<hmac::Key> {
+    let key = |secret: &Secret| hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
+    secrets.iter().map(key).collect()
+}
+
+/// The id of `id.signature`, if one of the keys made the signature.
+pub(super) fn unsign(keys: &[hmac::Key], signed: &str) -> Result<SessionId, Absence> {
+    let (id, tag) = signed.rsplit_once('.').ok_or(Absence::Malformed)?;
+    let printable = !id.bytes().any(|byte| byte.is_ascii_control());
+    if id.is_empty() || id.len() > ID_MAX || !printable {
+        return Err(Absence::Malformed);
+    }
+    // The signature is compared as the text it is: decoding it would accept other spellings.
+    let compare = |matched: Choice, key| matched | encode_tag(key, id).as_slice().ct_eq(tag.as_bytes());
+    let matched = keys.iter().fold(Choice::from(0), compare);
+    if bool::from(matched) { Ok(SessionId::new(id)) } else { Err(Absence::BadSignature) }
+}
+
+pub(super) fn unquote(value: &str) -> &str {
     value.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).unwrap_or(value)
 }
 
 /// `decodeURIComponent`; where that fails, the text as it came.
-fn decode_component(value: &str) -> Cow<'_, str> {
+pub(super) fn decode_component(value: &str) -> Cow<'_, str> {
     if !value.contains('%') {
         return value.into();
     }
     let mut decoded = Vec::with_capacity(value.len());
-    let mut parts = value.split('%').map(str::as_bytes);
-    decoded.extend_from_slice(parts.next().unwrap_or_default());
-    for part in parts {
-        let Some(([high, low], plain)) = part.split_first_chunk() else { return value.into() };
-        let digit = |digit: &u8| char::from(*digit).to_digit(16);
-        let (Some(high), Some(low)) = (digit(high), digit(low)) else { return value.into() };
+    let mut rest = value.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        if *byte != b'%' {
+            decoded.push(*byte);
+            continue;
+        }
+        let digit = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        let (Some(high), Some(low)) = (digit(0), digit(1)) else { return value.into() };
         decoded.push((high * 16 + low) as u8);
-        decoded.extend_from_slice(plain);
+        rest = &after[2..];
     }
     String::from_utf8(decoded).map_or(value.into(), Cow::Owned)
 }

@@ -1,7 +1,8 @@
 //! The formats that only apps write: what they have in common, and where they differ.
 
 use super::{
-    Absence, Django, Flask, Laravel, Opened, Presented, SessionId, Starlette, Value, django, php, python, rails,
+    Absence, Django, Fastify, Flask, Gorilla, Jar, Koa, Laravel, Opened, Presented, SessionId, Starlette, Value, actix,
+    django, fastify, gorilla, koa, php, python, rails, scs, spring, tower,
 };
 use crate::{
     config::session::{self, Serializer},
@@ -24,21 +25,28 @@ pub(super) enum Dialect {
     Flask(Flask),
     Django(Django),
     Starlette(Starlette),
+    Fastify(Fastify),
+    Koa(Koa),
     Php(Serializer),
     Laravel(Laravel),
     Rails,
+    Spring,
+    Gorilla(Gorilla),
+    Scs {
+        /// Whether the store is told the token's hash alone.
+        hashed: bool,
+    },
+    /// Without a jar the cookie is the bare id.
+    Tower(Option<Jar>),
+    Actix(Jar),
 }
 
 impl Foreign {
     pub(super) fn compile(config: &session::Session, dialect: Dialect) -> Self {
         let cookie: Arc<str> = config.cookie.as_deref().unwrap_or_default().into();
         let companion = match dialect {
-            Dialect::Flask(_)
-            | Dialect::Django(_)
-            | Dialect::Starlette(_)
-            | Dialect::Php(_)
-            | Dialect::Laravel(_)
-            | Dialect::Rails => None,
+            Dialect::Koa(_) => Some(format!("{cookie}.sig").into()),
+            _ => None,
         };
         Self { cookie, companion, prefix: config.prefix.clone(), dialect }
     }
@@ -56,17 +64,29 @@ impl Foreign {
             Dialect::Flask(flask) => flask.verify(cookie),
             Dialect::Django(_) => django::verify(cookie),
             Dialect::Starlette(starlette) => starlette.verify(cookie),
+            Dialect::Fastify(fastify) => fastify.verify(cookie),
+            Dialect::Koa(koa) => koa.verify(cookie),
             Dialect::Php(_) => php::verify(cookie),
             Dialect::Laravel(laravel) => laravel.verify(cookie),
             Dialect::Rails => rails::verify(cookie),
+            Dialect::Spring => spring::verify(cookie),
+            Dialect::Gorilla(gorilla) => gorilla.verify(cookie),
+            Dialect::Scs { .. } => scs::verify(cookie),
+            Dialect::Tower(jar) => tower::verify(jar.as_ref(), cookie),
+            Dialect::Actix(jar) => actix::verify(jar, cookie),
         }
     }
 
     pub(super) fn key(&self, id: &SessionId) -> String {
         match self.dialect {
             Dialect::Rails => [&self.prefix, &*rails::private_id(id)].concat(),
+            Dialect::Scs { hashed: true } => [&self.prefix, &*scs::hashed(id)].concat(),
             _ => [&self.prefix, id.expose()].concat(),
         }
+    }
+
+    pub(super) fn keeps_hashes(&self) -> bool {
+        matches!(self.dialect, Dialect::Spring)
     }
 
     /// What is no map in the app's language is no session.
@@ -79,6 +99,13 @@ impl Foreign {
             Dialect::Php(serializer) => php::read(record, *serializer).map(endless),
             Dialect::Laravel(laravel) => laravel.read(record).map(endless),
             Dialect::Rails => rails::read(record, now),
+            Dialect::Fastify(_) => fastify::read(record, now),
+            Dialect::Koa(_) => koa::read(record, now),
+            Dialect::Spring => spring::read(record, now),
+            Dialect::Gorilla(_) => gorilla::read(record).map(endless),
+            Dialect::Scs { .. } => scs::read(record).map(endless),
+            Dialect::Tower(_) => tower::read(record).map(endless),
+            Dialect::Actix(_) => actix::read(record).map(endless),
         }?;
         match opened.data {
             Value::Map(_) => Ok(opened),

@@ -3,22 +3,30 @@
 //! A format that only apps write is a file here, an arm of `Dialect`, an arm of [`session::Format`], and a row of
 //! [`session::preset::PRESETS`].
 
+mod actix;
 mod django;
 mod express;
+mod fastify;
 mod flask;
 mod foreign;
+mod gorilla;
+mod jar;
+mod koa;
 mod laravel;
 mod onedoor;
 mod own;
 mod php;
 mod python;
 mod rails;
+mod scs;
+mod spring;
 mod starlette;
+mod tower;
 
 use super::{
     Absence,
     id::SessionId,
-    value::{Fault, Value, json, selection::Selection},
+    value::{Fault, Value, gob, java, json, msgpack, selection::Selection},
 };
 use crate::config::session;
 use percent_encoding::percent_decode;
@@ -26,8 +34,12 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 
 use django::Django;
 use express::Express;
+use fastify::Fastify;
 use flask::Flask;
 use foreign::{Dialect, Foreign};
+use gorilla::Gorilla;
+use jar::Jar;
+use koa::Koa;
 use laravel::Laravel;
 pub(super) use onedoor::Onedoor;
 pub(super) use own::{Own, seal};
@@ -69,7 +81,17 @@ impl Opened {
     }
 }
 
-impl Presented<'_> {
+impl<'a> Presented<'a> {
+    /// The value, if it is plain ASCII.
+    fn ascii(self) -> Result<&'a str, Absence> {
+        str::from_utf8(self.value).ok().filter(|value| value.is_ascii()).ok_or(Absence::Malformed)
+    }
+
+    /// The value without the quotes around it.
+    fn unquoted(self) -> Result<&'a str, Absence> {
+        self.ascii().map(express::unquote)
+    }
+
     /// The percent-decoded value as an id; what is decoded wrongly in whatever way does not fit any alphabet.
     fn decoded_id(self, fits: impl FnOnce(&[u8]) -> bool) -> Result<SessionId, Absence> {
         let value: Vec<u8> = percent_decode(self.value).collect();
@@ -87,6 +109,7 @@ impl Format {
     /// Takes a `[session]` as one of this format.
     pub(super) fn compile(config: &session::Session, format: &session::Format) -> Self {
         let foreign = |dialect| Self::Foreign(Foreign::compile(config, dialect));
+        let cookie = || config.cookie.as_deref().unwrap_or_default();
         match format {
             session::Format::Express { secrets, cookie_path, cookie_domain, cookie_max_age } => {
                 let own = express::Own {
@@ -105,11 +128,23 @@ impl Format {
             session::Format::Starlette { secrets, cookie_max_age } => {
                 foreign(Dialect::Starlette(Starlette::compile(secrets, *cookie_max_age)))
             }
+            session::Format::Fastify { secrets } => foreign(Dialect::Fastify(Fastify::compile(secrets))),
+            session::Format::Koa { secrets } => foreign(Dialect::Koa(Koa::compile(cookie(), secrets))),
             session::Format::Php { serializer } => foreign(Dialect::Php(*serializer)),
-            session::Format::Laravel { secrets } => {
-                foreign(Dialect::Laravel(Laravel::compile(config.cookie.as_deref().unwrap_or_default(), secrets)))
-            }
+            session::Format::Laravel { secrets } => foreign(Dialect::Laravel(Laravel::compile(cookie(), secrets))),
             session::Format::Rails => foreign(Dialect::Rails),
+            session::Format::Spring => foreign(Dialect::Spring),
+            session::Format::Gorilla { pairs, cookie_max_age } => {
+                foreign(Dialect::Gorilla(Gorilla::compile(cookie(), pairs, *cookie_max_age)))
+            }
+            session::Format::Scs { hash_token } => foreign(Dialect::Scs { hashed: *hash_token }),
+            session::Format::Tower { secrets, security } => {
+                let jar = (!secrets.is_empty()).then(|| Jar::compile(cookie(), secrets, *security));
+                foreign(Dialect::Tower(jar))
+            }
+            session::Format::Actix { secrets, security } => {
+                foreign(Dialect::Actix(Jar::compile(cookie(), secrets, *security)))
+            }
         }
     }
 
@@ -160,6 +195,11 @@ impl Format {
             Self::Own(own) => own.key(id),
             Self::Foreign(foreign) => foreign.key(id),
         }
+    }
+
+    /// Whether records are hashes in Redis, see [`Store::of_hashes`](super::store::Store::of_hashes).
+    pub(super) fn keeps_hashes(&self) -> bool {
+        matches!(self, Self::Foreign(foreign) if foreign.keeps_hashes())
     }
 
     /// Reads a record at a time since the Unix epoch; what is not selected may be left out.

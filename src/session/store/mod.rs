@@ -5,7 +5,7 @@ mod memory;
 use crate::{
     clock,
     config::store,
-    redis::{Failure, Primaries, Swap},
+    redis::{Failure, Primaries, Shape, Swap},
     tasks::{Worker, Workers},
     telemetry::metrics::Metrics,
 };
@@ -35,6 +35,7 @@ enum Kind {
         redis: Arc<Primaries>,
         timeout: Duration,
         turns: Arc<Turns>,
+        shape: Shape,
     },
     Memory(Arc<Memory>),
 }
@@ -95,6 +96,7 @@ impl Store {
                     redis,
                     timeout: store.timeout,
                     turns: Arc::new(std::array::from_fn(|_| Mutex::default())),
+                    shape: Shape::Text,
                 })
             }
         }
@@ -106,6 +108,15 @@ impl Store {
             Kind::Redis { redis, .. } => Some(redis),
             Kind::Memory(_) => None,
         }
+    }
+
+    /// The same store, of which [`Store::read_whole`] takes records for hashes: it reads their fields and values in
+    /// turn, each after its length in four bytes.
+    pub fn of_hashes(mut self) -> Self {
+        if let Kind::Redis { shape, .. } = &mut self.0 {
+            *shape = Shape::Hash;
+        }
+        self
     }
 
     /// Whether the store is, at least in part, known to be out of reach. Asks nobody.
@@ -132,7 +143,10 @@ impl Store {
     /// Reads a record together with the time it has left and with what the keys `beside` it hold, all in one go.
     pub async fn read_whole(&self, worker: Worker, key: &str, beside: [Option<&str>; 2]) -> Result<Reading, Outage> {
         match &self.0 {
-            Kind::Redis { redis, .. } => match redis.read_whole(worker, key, beside, RECORD_MAX + 1).await {
+            Kind::Redis { redis, shape, .. } => match redis
+                .read_whole(worker, key, *shape, beside, RECORD_MAX + 1)
+                .await
+            {
                 Ok((value, remaining, [one, other])) => {
                     Ok(Reading { record: judge(Ok(value))?, remaining, beside: [judge(one)?, judge(other)?] })
                 }
@@ -191,7 +205,7 @@ impl Store {
         mut change: impl FnMut(&[u8]) -> Result<Option<Bytes>, E>,
     ) -> Result<Updated, NotUpdated<E>> {
         let (redis, timeout, turns) = match &self.0 {
-            Kind::Redis { redis, timeout, turns } => (redis, *timeout, turns),
+            Kind::Redis { redis, timeout, turns, .. } => (redis, *timeout, turns),
             Kind::Memory(memory) => return memory.update(key, change).map_err(NotUpdated::Refused),
         };
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
@@ -231,9 +245,9 @@ fn judge(reply: Result<Bytes, Failure>) -> Result<Record, Outage> {
         Ok(value) if value.is_empty() => Ok(Record::Absent),
         Ok(value) if value.len() > RECORD_MAX => Ok(Record::Unreadable("longer than 1 MiB, as no session should be")),
         Ok(value) => Ok(Record::Present(value)),
-        Err(Failure::WrongType) => {
-            Ok(Record::Unreadable("its key holds another type than a string: does someone else write under `prefix`?"))
-        }
+        Err(Failure::WrongType) => Ok(Record::Unreadable(
+            "its key holds another type than the format's: does someone else write under `prefix`?",
+        )),
         Err(failure @ (Failure::Outage(_) | Failure::Astray { .. })) => Err(outage(failure)),
     }
 }

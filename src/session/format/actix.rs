@@ -1,0 +1,59 @@
+//! actix-session with its Redis store: an encrypted or signed id, and a map of texts that are JSON themselves.
+
+use super::{
+    Absence, Presented, SessionId, Value,
+    jar::{Jar, decode},
+    json,
+};
+
+/// Letters and digits, as many as this.
+const ID_LEN: usize = 64;
+
+pub(super) fn verify(jar: &Jar, cookie: Presented<'_>) -> Result<SessionId, Absence> {
+    let id = jar.open(&decode(cookie.unquoted()?.as_bytes())?)?;
+    let fits = id.len() == ID_LEN && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if fits { Ok(SessionId::new(id)) } else { Err(Absence::Malformed) }
+}
+
+pub(super) fn read(record: &[u8]) -> Result<Value, Absence> {
+    let Value::Map(mut entries) = json::read(record)? else { return Err(Absence::Unreadable("not an object")) };
+    for (_, value) in &mut entries {
+        let Value::Text(text) = &value else { return Err(Absence::Unreadable("a member that is not JSON in a text")) };
+        *value = json::read(text.as_bytes())?;
+    }
+    Ok(Value::Map(entries))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::format::{jar::tests::jar, tests::presented};
+    use crate::session::value::json::write;
+
+    const PRIVATE: &str = "vuSlMgSiqer7e5OSR17HrdJwVyHZmh+iUanSHMMiNxmclvZ2h340ixINe6Ox5XUsghCwOQ1l45i0eQXkGbGMc7D7HcmXpwLHoy8wX60akoRV+cfrNoCOXCWhnqc%3D";
+    const ID: &str = "oVkyJeBrMDcAPiGI6RD4cOp0r7cjmB2fL4Y7BpbJzpuCUj7AAVQCEMhshMlgSUs0";
+
+    #[test]
+    fn the_cookie_may_be_quoted_and_encoded() {
+        let verify = |name, value: &str| verify(&jar(name, "private"), presented(value));
+        let plain = PRIVATE.replace("%3D", "=");
+        for value in [PRIVATE, &plain, &format!("\"{PRIVATE}\""), &plain.replace('+', "%2B")] {
+            assert_eq!(verify("id", value), Ok(SessionId::new(ID)));
+        }
+        assert_eq!(verify("other", PRIVATE), Err(Absence::BadSignature));
+        for value in ["", ID, "%FF", &PRIVATE[1..], &PRIVATE.replace('+', " "), &PRIVATE.replace("%3D", "%253D")] {
+            assert!(verify("id", value).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn members_are_json_in_texts() {
+        let read = |record: &str| read(record.as_bytes()).map(|value| write(&value));
+        assert_eq!(read(r#"{"n":"7","user":"{\"id\":\"x\"}"}"#).as_deref(), Ok(r#"{"n":7,"user":{"id":"x"}}"#));
+        for record in
+            ["[]", r#"{"n":7}"#, r#"{"n":"zoe"}"#, r#"{"n":""}"#, "", &format!(r#"{{"n":"{}"}}"#, "[".repeat(99_999))]
+        {
+            assert!(matches!(read(record), Err(Absence::Unreadable(_))), "{record}");
+        }
+    }
+}
