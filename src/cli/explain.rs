@@ -2,7 +2,8 @@
 
 use super::{Exit, Files, Outcome, code, colour, load, say};
 use crate::{
-    config::{Config, server::Listen},
+    config::{Config, Loaded, server::Listen},
+    gateway::snapshot::Snapshot,
     http::peer::Peer,
     reload::Surroundings,
     tasks::{Worker, Workers},
@@ -51,23 +52,30 @@ pub(super) fn run(question: Question) -> Outcome {
     *request.headers_mut() = headers;
     let (head, ()) = request.into_parts();
 
+    let local_port = config.server.listen.iter().find_map(|listen| match listen {
+        Listen::Tcp(address) => Some(address.port()),
+        Listen::Unix(_) | Listen::Passed(_) => None,
+    });
+    let story = ask(loaded, async |snapshot| {
+        let peer = Peer::new(Some(from), local_port, config.server.tls.is_some(), Worker(0));
+        snapshot.explain(head, &peer).await
+    })?;
+    say(story.trim_end())
+}
+
+/// Compiles the configuration as `run` does, and asks it.
+pub(super) fn ask<T>(loaded: Loaded, question: impl AsyncFnOnce(&Snapshot) -> T) -> Result<T, Exit> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Exit::new(code::UNAVAILABLE, error))?;
-    let story = runtime.block_on(async {
+    runtime.block_on(async {
         let metrics = Metrics::new(1);
         let dropped = metrics.counter(&families::LOG_DROPPED, &[]);
         let output = Output::start(io::sink(), dropped).map_err(|error| Exit::new(code::UNAVAILABLE, error))?;
         let surroundings = Surroundings { workers: Workers::current(), output, metrics };
         let compiled = surroundings.compile(loaded, None, colour());
         let snapshot = compiled.map_err(|findings| Exit::new(code::CONFIG, findings))?;
-        let local_port = config.server.listen.iter().find_map(|listen| match listen {
-            Listen::Tcp(address) => Some(address.port()),
-            Listen::Unix(_) | Listen::Passed(_) => None,
-        });
-        let peer = Peer::new(Some(from), local_port, config.server.tls.is_some(), Worker(0));
-        Ok(snapshot.explain(head, &peer).await)
-    })?;
-    say(story.trim_end())
+        Ok(question(&snapshot).await)
+    })
 }
 
 fn headers(config: &Config, cookies: &[String], fields: &[String]) -> Result<HeaderMap, Exit> {

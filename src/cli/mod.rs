@@ -7,6 +7,7 @@ mod health;
 mod import;
 mod run;
 mod schema;
+mod session;
 mod site;
 
 use crate::{config::Loaded, reload::Source};
@@ -45,6 +46,9 @@ enum Command {
     Check(Files),
     /// Tell what would happen to a request, and why
     Explain(explain::Question),
+    /// Look into sessions
+    #[command(subcommand)]
+    Session(session::Command),
     /// Run the counter site in one process: the gateway and two small services
     Demo(demo::Options),
     /// Turn a now.sh rules file into a gateway.toml on standard output
@@ -89,6 +93,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(files) => run::run(files.into()),
         Command::Check(files) => check::run(&files.into()),
         Command::Explain(question) => explain::run(question),
+        Command::Session(command) => session::run(command),
         Command::Demo(options) => demo::run(&options),
         Command::Import { file } => import::run(&file),
         Command::Schema => schema::run(),

@@ -12,6 +12,7 @@ use crate::{
     http::{Head, host::HostFault, message, path::NormalPath, peer::Peer},
     rules::{Action, Unmatched},
     session::{Absence, Keep, Status, Verdict, Watcher},
+    tasks::Worker,
     telemetry::access_log::milliseconds,
     upstream::Origin,
 };
@@ -40,6 +41,17 @@ impl Snapshot {
             let to = response.headers().get("location").and_then(|to| to.to_str().ok());
             let to = to.map_or(String::new(), |to| format!(" to {to}"));
             tell(&mut story, "answer", format_args!("{}{to}", response.status().as_u16()));
+        }
+        story
+    }
+
+    /// Tells what the session cookies of a Cookie header stand for, line by line: topic, then what is known.
+    pub async fn decode(&self, headers: &HeaderMap, https: bool) -> String {
+        let mut story = String::new();
+        for sessions in &self.sessions {
+            for (topic, text) in sessions.decode(headers, https, Worker(0)).await {
+                tell(&mut story, topic, format_args!("{text}"));
+            }
         }
         story
     }

@@ -57,7 +57,7 @@ pub struct Snapshot {
     body_timeout: Duration,
     store: Store,
     upstreams: Upstreams,
-    sessions: Vec<Arc<Sessions>>,
+    pub(super) sessions: Vec<Arc<Sessions>>,
     /// Keeps the sessions' memory true.
     watcher: Option<Arc<Watcher>>,
     guard: CookieGuard,

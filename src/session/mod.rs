@@ -3,6 +3,7 @@
 mod absence;
 mod beside;
 mod cookies;
+mod decode;
 pub mod format;
 pub mod id;
 mod lifetime;

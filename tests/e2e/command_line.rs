@@ -158,3 +158,38 @@ fn health_asks_a_running_gateway() {
     gateway.terminate();
     assert_ne!(health(), 0);
 }
+
+#[test]
+fn session_decode_tells_what_a_cookie_stands_for_and_masks_secrets() {
+    let redis = Redis::start();
+    let gateway = express_gateway(
+        &redis,
+        "http://127.0.0.1:1",
+        "",
+        "[[rules]]\npath = \"/login\"\nsession = \"off\"\ndest = \"app\"\n[[rules]]\ndest = \"app\"\n",
+    );
+    let record =
+        r#"{"cookie":{"path":"/"},"user":{"id":42,"roles":["admin"],"passwordHash":"$2b$10$abc"},"csrfToken":"hush"}"#;
+    let cookie = store_session(&redis, "known", record);
+    let value = cookie.split_once('=').unwrap().1;
+    let file = gateway.file();
+    let decode = |cookie: &str| finish(onedoor(&["session", "decode", "-c", file.to_str().unwrap()]).arg(cookie));
+    for cookie in [&cookie, value] {
+        let (code, out, err) = decode(cookie);
+        assert_eq!(code, 0, "{err}");
+        for line in [
+            "id        known",
+            "key       sess:known",
+            "verdict   valid: user 42 (roles: admin)",
+            "ttl       3",
+            r#""passwordHash":"(masked)""#,
+            r#""csrfToken":"(masked)""#,
+        ] {
+            assert!(out.contains(line), "{line} in {out}");
+        }
+        assert!(!out.contains("$2b$") && !out.contains("hush") && !out.contains(SECRET), "{out}");
+    }
+    let (code, out, _) = decode(&value.replace("known", "other"));
+    assert!(code == 0 && out.contains("no valid session: bad signature") && !out.contains("record"), "{out}");
+    assert!(decode("connect.sid=").1.contains("no valid session"));
+}
