@@ -135,6 +135,11 @@ impl Exchange {
         &self.arrival
     }
 
+    /// Who serves it.
+    pub(super) fn worker(&self) -> Worker {
+        self.worker
+    }
+
     /// Whether a browser wants to show the answer as a page.
     pub fn is_navigation(&self) -> bool {
         self.navigation

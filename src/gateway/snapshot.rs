@@ -198,7 +198,7 @@ impl Snapshot {
         if exchange.owes() {
             Box::pin(exchange.pay(Due::Answer(response.status(), disclosed), worker)).await?; // 429
         }
-        self.steer_session(target, &grant, &mut response, worker, exchange).await?; // 502, 503
+        self.steer_session(rule, target, &grant, &mut response, exchange).await?; // 502, 503
         self.amend(rule, target, response.headers_mut(), exchange);
         Ok(response.map(Body::from))
     }
@@ -206,13 +206,13 @@ impl Snapshot {
     /// Guards the session's cookie, and obeys an upstream that may steer the session.
     async fn steer_session(
         &self,
+        rule: &Rule<Target>,
         target: &Target,
         grant: &Grant,
         response: &mut Response<Streaming>,
-        worker: Worker,
         exchange: &mut Exchange,
     ) -> Result<(), Refusal> {
-        let https = exchange.arrival().https;
+        let (https, worker) = (exchange.arrival().https, exchange.worker());
         if exchange.may_have_changed_state(response) {
             for sessions in &self.sessions {
                 if let Some(id) = grant.presented(sessions.name()) {
@@ -228,9 +228,8 @@ impl Snapshot {
             Commands::discard(headers);
             return Ok(());
         }
-        let (Some(commands), Some(sessions)) = (Commands::take(headers)?, self.steered(grant)) else {
-            return Ok(());
-        };
+        let Some(commands) = Commands::take(headers)? else { return Ok(()) };
+        let sessions = self.steered(rule, grant).ok_or_else(|| commands.homeless())?;
         // Boxed: few requests come here, and all would carry its size.
         let obeyed = Box::pin(sessions.obey(&commands, grant.presented(sessions.name()), https, worker)).await?;
         for cookie in obeyed {
@@ -239,11 +238,14 @@ impl Snapshot {
         Ok(())
     }
 
-    /// The sessions that an upstream steers: those that the request belongs to, else the first that are written here.
-    fn steered(&self, grant: &Grant) -> Option<&Arc<Sessions>> {
-        let mut written = self.sessions.iter().filter(|sessions| sessions.are_written_here());
+    /// The sessions that an upstream steers, among those that the rule accepts: where the request's session belongs,
+    /// else where one of its cookies does, else the first that are written here.
+    fn steered(&self, rule: &Rule<Target>, grant: &Grant) -> Option<&Arc<Sessions>> {
+        let accepted = rule.access.accepts().iter().map(|at| &self.sessions[*at]);
+        let mut written = accepted.filter(|sessions| sessions.are_written_here());
         let known = |sessions: &&Arc<Sessions>| grant.session().is_some_and(|session| session.name == *sessions.name());
-        written.clone().find(known).or_else(|| written.next())
+        let named = |sessions: &&Arc<Sessions>| grant.presented(sessions.name()).is_some();
+        written.clone().find(known).or_else(|| written.clone().find(named)).or_else(|| written.next())
     }
 
     /// Changes an answer as its rule says.

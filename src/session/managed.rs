@@ -100,6 +100,12 @@ impl Commands {
         patch::add(data, increment).map_err(|patch::Fault(why)| CommandFault { header: NAMES[3], why })
     }
 
+    /// The fault of commands that no session is there for.
+    pub fn homeless(&self) -> CommandFault {
+        let header = if self.logout { NAMES[0] } else { self.writer() };
+        CommandFault { header, why: "its rule accepts no session that the gateway writes" }
+    }
+
     /// The command that a record which cannot be written is blamed on.
     fn writer(&self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! Several sessions: two teams on two frameworks behind one domain.
 
-use crate::harness::{Gateway, Redis, SECRET, Setup, Upstream, get, record, store_session};
+use crate::harness::{Gateway, Jar, Redis, Reply, SECRET, Setup, Upstream, get, record, store_session};
 
 const RULES: &str = r#"
 [[rules]]
@@ -117,4 +117,94 @@ fn a_cookie_that_stays_at_the_gateway_does_so_whatever_the_rule_accepts() {
         assert!(stage.seen(path, &both).is_ok(), "{path}");
         assert_eq!(stage.app.last().header("cookie"), Some(format!("a=1; {api}").as_str()), "{path}");
     }
+}
+
+/// Customers and staff, either with sessions that the gateway writes, and an upstream that steers as its query says.
+fn staff_and_customers() -> (Redis, Upstream, Gateway) {
+    let redis = Redis::start();
+    let auth = Upstream::start(|request| {
+        let query = request.target().split_once('?').map_or("", |(_, query)| query);
+        let (command, value) = match query {
+            "logout" => ("Session-Logout", "this"),
+            "update" => ("Session-Update", r#"{"cart":1}"#),
+            _ => ("Session-Login", r#"{"user":{"id":"42"}}"#),
+        };
+        let seen = request.header("x-onedoor-session").unwrap_or("nobody").to_owned();
+        let steering: &[(&str, &str)] = if query.is_empty() { &[] } else { &[(command, value)] };
+        Reply::new(200, steering, &seen)
+    });
+    let gateway = Gateway::start(format!(
+        r#"
+[store]
+url = "{}"
+[[session]]
+name = "staff"
+format = "onedoor"
+[[session]]
+name = "customers"
+format = "express"
+secrets = ["{SECRET}"]
+user = "user.id"
+[upstreams]
+auth = {{ endpoints = "{}", session_authority = true }}
+[[rules]]
+path = "/customers/login"
+dest = "auth"
+session = "optional"
+accept = "customers"
+[[rules]]
+path = "/login"
+dest = "auth"
+session = "optional"
+[[rules]]
+path = "/off"
+dest = "auth"
+session = "off"
+[[rules]]
+path = "/staff"
+dest = "auth"
+accept = "staff"
+[[rules]]
+dest = "auth"
+"#,
+        redis.url(),
+        auth.url()
+    ));
+    (redis, auth, gateway)
+}
+
+#[test]
+fn who_logs_in_where_only_one_session_counts_gets_that_one() {
+    let (_redis, _auth, gateway) = staff_and_customers();
+    let mut jar = Jar::default();
+    assert_eq!(jar.send(get("/customers/login?login"), gateway.address).status(), 200);
+    let seen = |jar: &Jar, path: &str| gateway.send(&jar.with(get(path)));
+    assert_eq!(seen(&jar, "/staff").status(), 401, "a customer is not one of the staff");
+    assert_eq!(seen(&jar, "/").text(), "customers");
+
+    let mut staff = Jar::default();
+    staff.send(get("/login?login"), gateway.address);
+    assert_eq!(seen(&staff, "/staff").text(), "staff", "where all count, the first that is written here");
+}
+
+#[test]
+fn a_logout_ends_the_session_that_the_request_brings_also_where_nobody_is_asked() {
+    let (redis, _auth, gateway) = staff_and_customers();
+    let mut jar = Jar::default();
+    jar.send(get("/customers/login?login"), gateway.address);
+    assert_eq!(redis.keys("sess:*").len(), 1);
+    let before = jar.with(get("/"));
+    assert_eq!(gateway.send(&jar.with(get("/off?logout"))).status(), 200);
+    assert!(redis.keys("sess:*").is_empty(), "the record is gone");
+    assert_eq!(gateway.send(&before).status(), 401);
+}
+
+#[test]
+fn an_anonymous_session_is_updated_where_it_is() {
+    let (redis, _auth, gateway) = staff_and_customers();
+    let mut jar = Jar::default();
+    jar.send(get("/customers/login?update"), gateway.address);
+    assert_eq!(redis.keys("sess:*").len(), 1);
+    jar.send(get("/login?update"), gateway.address);
+    assert!(redis.keys("onedoor:session:*").is_empty(), "no second session begins");
 }
