@@ -79,7 +79,7 @@ impl Callers {
                 caller.strip(self.others(|other| other == *at), head, arrival);
                 return Some(caller);
             }
-            if sessions.is_addressed(&head.headers, arrival.https) {
+            if need.accepts.last() == Some(at) || sessions.is_addressed(&head.headers, arrival.https) {
                 return None;
             }
         }

@@ -55,9 +55,7 @@ impl SecurityHeaders {
     /// Adds what is missing; `own` is an answer of the gateway itself.
     pub fn apply(&self, headers: &mut HeaderMap, https: bool, own: bool) {
         let mut add = |name: &HeaderName, value: &HeaderValue| {
-            if !headers.contains_key(name) {
-                headers.insert(name, value.clone());
-            }
+            headers.entry(name).or_insert_with(|| value.clone());
         };
         for (name, value) in &self.always {
             add(name, value);

@@ -3,17 +3,17 @@
 use http::{HeaderMap, HeaderName, header};
 
 /// Always removed. `HTTP2-Settings` belongs to an upgrade that is never passed on.
-static FIELDS: [HeaderName; 10] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
+const FIELDS: [&str; 10] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
 ];
 
 /// Where `Connection` stands among them.
@@ -36,14 +36,15 @@ pub fn strip(headers: &mut HeaderMap) {
         }
     }
     for (name, _) in FIELDS.iter().zip(present).filter(|(_, present)| *present) {
-        headers.remove(name);
+        headers.remove(*name);
     }
 }
 
 /// The place of a name among [`FIELDS`]. The first byte is looked at first: most fields of most messages are none.
 fn field(name: &HeaderName) -> Option<usize> {
-    let may_be = matches!(name.as_str().as_bytes(), [b'c' | b'h' | b'k' | b'p' | b't' | b'u', ..]);
-    if may_be { FIELDS.iter().position(|field| field == name) } else { None }
+    let name = name.as_str();
+    let may_be = matches!(name.as_bytes(), [b'c' | b'h' | b'k' | b'p' | b't' | b'u', ..]);
+    if may_be { FIELDS.iter().position(|field| *field == name) } else { None }
 }
 
 /// What `Connection` names beyond the fields that are removed anyway; seldom anything.
@@ -74,7 +75,7 @@ mod tests {
 
     #[test]
     fn fields_of_the_connection_are_removed() {
-        let fields = FIELDS.clone().map(|name| (name.to_string(), "x".to_owned()));
+        let fields = FIELDS.map(|name| (name.to_owned(), "x".to_owned()));
         let mut headers = HeaderMap::new();
         for (name, value) in &fields {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("the test's name is valid");

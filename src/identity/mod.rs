@@ -92,8 +92,9 @@ impl Identity {
         }
         edit_cookies(&mut headers, grant.cookie_edits());
         if let Some(session) = grant.session() {
-            for (name, value) in self.written(session) {
-                headers.insert(name, value);
+            // Written once for a session that is answered from memory, which another [identity] makes forget it.
+            for (name, value) in session.told.get_or_init(|| self.written(session).collect()) {
+                headers.insert(name, value.clone());
             }
         }
         let left_out = |header: &SessionHeader| headers.get(&header.name).is_some_and(|value| value == TOO_LARGE);

@@ -13,7 +13,7 @@ use crate::{
     tasks::Worker,
 };
 use proptest::prelude::*;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 fn identity(method_override: bool) -> Identity {
     let name = HeaderName::from_static;
@@ -32,7 +32,15 @@ fn session() -> Session {
     let record = json::read(br#"{"cookie":{"path":"/"},"user":{"id":"ada","shop":{"n":1}}}"#)
         .expect("the test's record is readable");
     let (user, roles) = ("ada l".to_owned(), vec!["a,b".to_owned(), "c".to_owned()]);
-    Session { name: "express".into(), id: SessionId::new("id"), user, roles, record, own_members: &["cookie"] }
+    Session {
+        name: "express".into(),
+        id: SessionId::new("id"),
+        user,
+        roles,
+        record,
+        own_members: &["cookie"],
+        told: OnceLock::new(),
+    }
 }
 
 fn grant(session: Option<Session>, edits: Vec<CookieEdit>) -> Grant {

@@ -20,7 +20,7 @@ use crate::{
 };
 use http::HeaderMap;
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -327,7 +327,7 @@ impl Sessions {
         };
         let roles = self.roles.as_ref().and_then(|path| data.at(path)).map(roles).unwrap_or_default();
         let (name, own_members) = (self.name.clone(), self.own_members);
-        Finding::Valid(Arc::new(Session { name, id, user, roles, record: data, own_members }))
+        Finding::Valid(Arc::new(Session { name, id, user, roles, record: data, own_members, told: OnceLock::new() }))
     }
 }
 

@@ -31,14 +31,14 @@ pub use absence::Absence;
 use cookies::Search;
 pub use cookies::{CookieEdit, Keep};
 use format::{Format, Own, Presented};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use id::SessionId;
 use lifetime::Lifetime;
 pub use look_up::{Look, Need, Source, Trust};
 use near_cache::NearCache;
 use recent::Recent;
 use revocation::Revocations;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use store::{Outage, Store};
 use value::{Value, json, selection::Selection};
 use verdicts::Verdicts;
@@ -92,6 +92,8 @@ pub struct Session {
     pub record: Value,
     /// The record's members that are the framework's own; `*` ends a beginning.
     pub own_members: &'static [&'static str],
+    /// What upstreams are told of it, once somebody has written that.
+    pub told: OnceLock<Box<[(HeaderName, HeaderValue)]>>,
 }
 
 impl Session {
