@@ -13,7 +13,7 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -24,6 +24,9 @@ use tokio::sync::watch;
 const COOKIE_MAX: usize = 1024;
 /// For how long it is remembered that there is no session.
 const ABSENCE_MAX: Duration = Duration::from_secs(1);
+/// For how long a record is believed whose time to live was changed: it may be shorter now, and the server deletes what
+/// is over when it comes across it.
+const RENEWED_MAX: Duration = Duration::from_secs(30);
 /// Locks that the reads under way are spread over.
 const SHARDS: usize = 64;
 
@@ -61,6 +64,8 @@ pub(super) struct Entry {
     dies: Option<Moment>,
     /// When the record wants to be read again although nothing changed.
     stale_at: Option<Moment>,
+    /// When its time to live was first changed since.
+    renewed: OnceLock<Moment>,
     /// Something happened to the record.
     doubted: AtomicBool,
 }
@@ -83,6 +88,8 @@ pub(super) struct Loaded {
 pub(super) struct Read {
     pub(super) sent: Moment,
     watch: Option<Watch>,
+    /// The record's time to live was changed meanwhile.
+    renewed: bool,
     answer: watch::Receiver<Option<Result<Finding, Outage>>>,
 }
 
@@ -148,6 +155,7 @@ impl NearCache {
             && !entry.doubted.load(Ordering::SeqCst)
             && entry.dies.is_none_or(|dies| now < dies)
             && entry.stale_at.is_none_or(|stale_at| now < stale_at)
+            && entry.renewed.get().is_none_or(|renewed| now < renewed.after(RENEWED_MAX))
             && match entry.finding {
                 Finding::Valid(_) => true,
                 Finding::Absent(..) => now < entry.sent.after(ABSENCE_MAX),
@@ -189,7 +197,7 @@ impl NearCache {
         self.meter.misses.add(worker);
         let (sender, answer) = watch::channel(None);
         let sent = self.proof.now();
-        let read = Read { sent, watch: self.proof.watch(sent), answer };
+        let read = Read { sent, watch: self.proof.watch(sent), renewed: false, answer };
         shard.insert(key.as_bytes().into(), read.clone());
         (read.clone(), Some(Reading { read, answer: sender, keeps_absence }))
     }
@@ -200,9 +208,8 @@ impl NearCache {
         let mut shard = self.shard(key.as_bytes());
         let is_ours = |known: &Read| known.answer.same_channel(&read.answer);
         let undisturbed = shard.get(key.as_bytes()).is_some_and(is_ours);
-        if undisturbed {
-            shard.remove(key.as_bytes());
-        } else {
+        let ours = if undisturbed { shard.remove(key.as_bytes()) } else { None };
+        if !undisturbed {
             self.meter.overtaken.add(worker);
         }
         let finding = loaded.map(|loaded| {
@@ -211,7 +218,11 @@ impl NearCache {
             let keeps = matches!(finding, Finding::Valid(_)) || keeps_absence;
             if undisturbed && keeps {
                 let watch = read.watch.filter(|watch| self.proof.watch(self.proof.now()) == Some(*watch));
-                self.entries.insert(key.as_bytes().into(), Arc::new(Entry::new(loaded, read.sent, watch)));
+                let entry = Entry::new(loaded, read.sent, watch);
+                if ours.is_some_and(|read| read.renewed) {
+                    entry.renew(read.sent);
+                }
+                self.entries.insert(key.as_bytes().into(), Arc::new(entry));
             } else if undisturbed {
                 self.entries.remove(key.as_bytes());
             }
@@ -224,10 +235,16 @@ impl NearCache {
 
     /// Something happened to a record.
     pub(super) fn notice(&self, key: &[u8], change: Change) {
+        let mut shard = self.shard(key);
         if change == Change::Renewed {
+            if let Some(read) = shard.get_mut(key) {
+                read.renewed = true;
+            }
+            if let Some(entry) = self.entries.peek(key) {
+                entry.renew(self.proof.now());
+            }
             return;
         }
-        let mut shard = self.shard(key);
         shard.remove(key);
         match change {
             // What it holds now may be what it held before.
@@ -277,8 +294,14 @@ impl Entry {
             sent,
             dies: remaining.map(|remaining| sent.after(remaining)),
             stale_at: fresh_for.map(|fresh_for| sent.after(fresh_for)),
+            renewed: OnceLock::new(),
             doubted: AtomicBool::new(false),
         }
+    }
+
+    /// Its time to live was changed; the first time counts.
+    fn renew(&self, now: Moment) {
+        let _ = self.renewed.set(now);
     }
 }
 

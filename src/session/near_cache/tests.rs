@@ -74,6 +74,23 @@ fn a_session_is_remembered_until_something_happens_to_it() {
 }
 
 #[test]
+fn a_record_whose_life_was_changed_is_read_again_before_long() {
+    let cache = cache();
+    cache.keep(session("zoe"));
+    assert_eq!(cache.user_after(RENEWED_MAX * 3 / 2).as_deref(), Some("zoe"));
+    cache.notice(b"k", Change::Renewed);
+    assert_eq!(cache.user_after(RENEWED_MAX / 2).as_deref(), Some("zoe"));
+    assert_eq!(cache.user_after(RENEWED_MAX), None, "it may be over, and nobody has told");
+    // Also where that happened while it was read.
+    let slow = cache.begin();
+    cache.notice(b"k", Change::Renewed);
+    cache.answered("k", slow, Ok(session("max")), W);
+    assert_eq!((cache.user().as_deref(), cache.user_after(RENEWED_MAX)), (Some("max"), None));
+    cache.keep(session("ada"));
+    assert_eq!(cache.user_after(RENEWED_MAX).as_deref(), Some("ada"));
+}
+
+#[test]
 fn what_a_change_overtakes_is_not_kept_and_a_later_read_is() {
     for change in [Change::Written, Change::Deleted, Change::Any] {
         let cache = cache();
