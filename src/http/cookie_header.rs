@@ -8,7 +8,8 @@ use percent_encoding::percent_decode;
 pub struct Pair<'a> {
     /// Its place, counted over all pieces of all lines, those without `=` included.
     pub position: usize,
-    /// Before the first `=`; never decoded.
+    /// Before the first `=`; never decoded. One that begins with `=` belongs to a cookie without a name, whose value
+    /// looks like a pair.
     pub name: &'a [u8],
     /// After it; quotes and encoding stay.
     pub value: &'a [u8],
@@ -42,11 +43,12 @@ pub fn rewrite(headers: &mut HeaderMap, mut keep: impl FnMut(&Pair<'_>) -> bool)
 }
 
 /// Whether some app takes a cookie of this name for the one that it knows: because it trims as JavaScript does (cookie
-/// before 0.7), decodes names (PHP before 7.4.11, Rack before 2.2.3), or spells them as PHP does, to which a dot, a
-/// space and a bracket are an underscore, and what stands behind a bracket is no name.
+/// before 0.7), steps over an empty name (Werkzeug before 2.2.3), decodes names (PHP before 7.4.11, Rack before 2.2.3),
+/// or spells them as PHP does, to which a dot, a space and a bracket are an underscore, and what stands behind a bracket
+/// is no name.
 pub fn is_taken_for(name: &[u8], known: &[u8]) -> bool {
     let mut name = name;
-    while let [b' ' | b'\t' | 0xa0, rest @ ..] | [rest @ .., b' ' | b'\t' | 0xa0] = name {
+    while let [b' ' | b'\t' | 0xa0 | b'=', rest @ ..] | [rest @ .., b' ' | b'\t' | 0xa0] = name {
         name = rest;
     }
     if name == known || name.len() < known.len() {
@@ -70,7 +72,9 @@ fn pieces(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 }
 
 fn pair(position: usize, piece: &[u8]) -> Option<Pair<'_>> {
-    let equals = piece.iter().position(|byte| *byte == b'=')?;
+    let is_named = |at: &usize| piece[..*at].iter().any(|byte| *byte != b'=');
+    let mut ends = piece.iter().enumerate().filter(|(_, byte)| **byte == b'=').map(|(at, _)| at);
+    let equals = ends.clone().find(is_named).or_else(|| ends.next())?;
     Some(Pair { position, name: trimmed(&piece[..equals]), value: trimmed(&piece[equals + 1..]) })
 }
 
@@ -118,6 +122,14 @@ mod tests {
             pair(6, b"d", b""),
         ];
         assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn a_value_without_a_name_may_look_like_a_pair() {
+        let names: Vec<_> =
+            listed(&[b"=sid=x; == sid =y=z; =alone; ==="]).into_iter().map(|(_, name, _)| name).collect();
+        assert_eq!(names, [&b"=sid"[..], b"== sid", b"", b""]);
+        assert!(names[..2].iter().all(|name| is_taken_for(name, b"sid")));
     }
 
     #[test]
