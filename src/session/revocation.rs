@@ -87,10 +87,12 @@ impl Revocations {
         Ok(())
     }
 
-    /// Notes what the store or a limit told of a session; `None` = it is good.
+    /// Notes what the store or a limit told of a session; `None` = it is good. A revocation stays: what was read may be
+    /// older.
     pub(super) fn note(&self, key: &str, end: Option<End>) {
         match end {
             Some(End::Revoked) => self.known.put(key, End::Revoked, LIFE_MIN),
+            _ if self.knows(key) => {}
             Some(End::Over) => self.known.put(key, End::Over, OVER),
             None => _ = self.known.take(key),
         }

@@ -1,6 +1,6 @@
 //! From Cookie headers and records to verdicts.
 
-use super::*;
+use super::{revocation::End, *};
 use crate::{
     clock,
     config::session::{Format as FormatConfig, SetBy, preset::Preset},
@@ -260,10 +260,12 @@ async fn a_name_that_an_app_trims_to_the_sessions_does_not_get_past_a_valid_cook
     let sessions = sessions(express(&["keyboard cat"]));
     let signed = |id: &str| sessions.sign(&SessionId::new(id));
     sessions.store.create(W, "sess:a", r#"{"user":{"id":"a"}}"#.into(), Duration::from_secs(60)).await.unwrap();
-    let line = [b"\xa0connect.sid=", signed("b").as_bytes(), b"; connect.sid=", signed("a").as_bytes()].concat();
-    let headers = HeaderMap::from_iter([(http::header::COOKIE, http::HeaderValue::from_bytes(&line).unwrap())]);
-    let identified = sessions.identify(&headers, false, Activity::Counts, W).await;
-    assert_eq!(identified.edits.first().map(|edit| edit.keep.clone()), Some(Keep::Only(1)));
+    for planted in [&b"\xa0connect.sid="[..], b"=connect.sid=", b"= connect.sid ="] {
+        let line = [planted, signed("b").as_bytes(), b"; connect.sid=", signed("a").as_bytes()].concat();
+        let headers = HeaderMap::from_iter([(http::header::COOKIE, http::HeaderValue::from_bytes(&line).unwrap())]);
+        let identified = sessions.identify(&headers, false, Activity::Counts, W).await;
+        assert_eq!(identified.edits.first().map(|edit| edit.keep.clone()), Some(Keep::Only(1)), "{planted:?}");
+    }
 }
 
 #[tokio::test]
@@ -290,6 +292,11 @@ async fn a_revoked_session_is_refused_by_every_gateway_though_its_record_is_ther
     assert_eq!(user(&two.identify(&cookies(&[&zoe]), false, Activity::Counts, W).await), Some("zoe"));
     assert_eq!(two.strip_edits(&cookies(&[&zoe]), false), [], "not known to be over");
     one.revocations.revoke("sess:zoe", Some(Duration::from_secs(9)), &store, W).await.unwrap();
+    // A read that began before may bring what was true then.
+    for older in [None, Some(End::Over)] {
+        one.revocations.note("sess:zoe", older);
+        assert!(one.revocations.knows("sess:zoe"));
+    }
     let edit = [CookieEdit { name: "connect.sid".into(), keep: Keep::AllBut(vec![1]) }];
     for gateway in [&one, &two] {
         let identified = gateway.identify(&cookies(&["a=b", &zoe]), false, Activity::Counts, W).await;
