@@ -139,6 +139,15 @@ fn read_sessions(
             let remedy = "keep one with `format = \"onedoor\"`: one cookie holds them all";
             root.reader.error(session.span.clone(), "there are two sessions of the gateway's own", remedy);
         }
+        let is_alike = |earlier: &&Session| {
+            earlier.prefix == session.prefix && earlier.format == session.format && earlier.name != session.name
+        };
+        if let Some(earlier) = read[..index].iter().flatten().find(is_alike).filter(|_| !is_own(session)) {
+            let (one, other) = (&earlier.name, &session.name);
+            let message = format!("`{other}` has the records of `{one}`: a cookie of one may be used as the other's");
+            let remedy = "where `accept` is to tell them apart, give each a `prefix` or `secrets` of its own";
+            root.reader.warning(session.span.clone(), message, remedy);
+        }
     }
     read.into_iter().collect()
 }
