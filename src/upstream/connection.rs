@@ -95,11 +95,13 @@ impl Connection {
         self.sender.is_ready()
     }
 
-    /// Sends a request. The error holds the request if not a byte of it was sent.
+    /// Sends a request. The error holds the request if not a byte of it was sent; boxed, so that it is not what makes
+    /// an answer large.
     pub(super) fn send(
         &mut self,
         request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
-        self.sender.try_send_request(request)
+    ) -> impl Future<Output = Result<Response<Incoming>, Box<TrySendError<Request<RequestBody>>>>> + use<> {
+        let answer = self.sender.try_send_request(request);
+        async move { answer.await.map_err(Box::new) }
     }
 }

@@ -68,7 +68,7 @@ pub(super) enum Again {
 /// One endpoint's answer, over a kept connection if there is one and `fresh` does not ask for a new one.
 pub(super) async fn exchange(
     place: Place,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     asked: &Asked<'_>,
     fresh: bool,
 ) -> Result<Response<Streaming>, Miss> {
@@ -79,7 +79,7 @@ pub(super) async fn exchange(
         let replay = if asked.section.retries == 0 { None } else { Replay::of(&request) };
         match answer(&mut kept, request, asked).await {
             Ok(response) => return accept(response, asked, kept, place),
-            Err((_, Some(unsent))) => request = *unsent,
+            Err((_, Some(unsent))) => request = unsent,
             Err((failure, None)) => {
                 let counts = matches!(failure, Failure::TimedOut);
                 let again = match (replay, &failure) {
@@ -94,7 +94,7 @@ pub(super) async fn exchange(
     let mut fresh = match Box::pin(place.endpoint().connect()).await {
         Ok(connection) => connection,
         Err(failure) => {
-            return Err(Miss { failure, place, again: Again::Unsent(Box::new(request)), counts: true });
+            return Err(Miss { failure, place, again: Again::Unsent(request), counts: true });
         }
     };
     let replay = if asked.elsewhere && asked.section.retries > 0 { Replay::of(&request) } else { None };
@@ -115,10 +115,10 @@ pub(super) async fn exchange(
 /// The answer's head; with the failure comes the request, if nothing of it was sent.
 async fn answer(
     connection: &mut Connection,
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
     asked: &Asked<'_>,
 ) -> Result<Response<Incoming>, (Failure, Option<Box<Request<RequestBody>>>)> {
-    let answer = connection.send(request);
+    let answer = connection.send(*request);
     match within(asked.response_timeout, asked.progress.as_ref(), answer).await {
         Some(Ok(response)) => Ok(response),
         Some(Err(mut error)) => {

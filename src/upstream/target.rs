@@ -174,7 +174,9 @@ impl Target {
         let inner = &*self.0;
         let section = &inner.section;
         let progress = body.progress().cloned();
-        let (mut request, client_host) = send::assemble(forward, body);
+        let (request, client_host) = send::assemble(forward, body);
+        // Boxed: it goes through many hands.
+        let mut request = Box::new(request);
         // Nothing but a WebSocket is forwarded with this field.
         let websocket = request.headers().contains_key(UPGRADE);
         let asked = Asked {
@@ -223,7 +225,7 @@ impl Target {
                 _ => None,
             };
             let Some((next, again)) = next else { return unwanted.ok_or(failure) };
-            (place, request) = (next, *again);
+            (place, request) = (next, again);
             retries += 1;
         }
     }
