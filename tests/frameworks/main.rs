@@ -8,6 +8,7 @@
 mod harness;
 
 mod laravel;
+mod node;
 mod php;
 mod python;
 mod rails;
