@@ -7,6 +7,7 @@
 #[path = "../e2e/harness/mod.rs"]
 mod harness;
 
+mod gorilla;
 mod laravel;
 mod node;
 mod php;
