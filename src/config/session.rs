@@ -63,8 +63,10 @@ pub struct Session {
     pub same_site: Option<SameSite>,
     /// `max_age`, `started_at`, `idle_timeout` and `touch` of sessions that apps write.
     pub lifetime: Lifetime,
-    /// Whether the gateway may end such a session while an app may still write its record.
+    /// Whether such a session may be ended for good while an app may still write its record.
     pub revocable: bool,
+    /// Whether it is, where its app deletes the record.
+    pub deletion_is_final: bool,
     /// The store's namespace, for what is kept beside the records.
     pub namespace: String,
     /// Where the section stands.
@@ -153,10 +155,12 @@ pub(super) fn read(
     }
     let prefix = section.text("prefix").map(|text| text.text);
     let default_prefix = || if managed { format!("{}session:", store.namespace) } else { preset.prefix.to_owned() };
+    let prefix = prefix.unwrap_or_else(default_prefix);
+    let deletion_is_final = preset.ids_are_new && !managed && !prefix.is_empty() && store.may_tell_deletions();
     let session = Session {
         name: section.parsed("name", parse_name).or_else(|| word.map(str::to_owned)).unwrap_or_default(),
         cookie,
-        prefix: prefix.unwrap_or_else(default_prefix),
+        prefix,
         user: read_user(&mut section, preset, word.is_some()),
         roles: section
             .parsed("roles", RecordPath::parse)
@@ -170,7 +174,8 @@ pub(super) fn read(
             .choice("same_site")
             .map(|word| if word == "strict" { SameSite::Strict } else { SameSite::Lax }),
         lifetime: lifetime::read(&mut section, preset),
-        revocable: may_end && !managed,
+        revocable: may_end && !managed || deletion_is_final,
+        deletion_is_final,
         namespace: store.namespace.clone(),
         span: section.span.clone(),
         format,

@@ -68,6 +68,13 @@ pub struct Store {
     pub outage: Outage,
 }
 
+impl Store {
+    /// Whether it may tell that a record was deleted, and not just that something happened to it.
+    pub(super) fn may_tell_deletions(&self) -> bool {
+        self.url != Url::Memory && self.cache.entries > 0 && self.cache.invalidation != Invalidation::Tracking
+    }
+}
+
 /// Where sessions live.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Url {

@@ -117,6 +117,11 @@ impl Primaries {
         !map.is_whole() || map.all.iter().any(|redis| redis.degraded())
     }
 
+    /// Whether the servers share the keys, and may hand them over to each other.
+    pub fn is_cluster(&self) -> bool {
+        self.map.load().slots.is_some()
+    }
+
     /// Who is asked now.
     pub fn now(&self) -> Arc<Map> {
         self.map.load_full()

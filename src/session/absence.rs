@@ -19,8 +19,10 @@ pub enum Absence {
     Idle,
     /// The record has no login time at `started_at`, which `max_age` needs.
     NoStart,
-    /// The gateway ended the session.
+    /// The session was ended for good.
     Revoked,
+    /// It was, and an app wrote its record again.
+    Resurrected,
     /// The record itself says that it has ended.
     Lapsed,
     /// The record names no user.
@@ -39,7 +41,10 @@ impl std::fmt::Display for Absence {
             Self::Expired => f.write_str("older than max_age"),
             Self::Idle => f.write_str("not used for idle_timeout"),
             Self::NoStart => f.write_str("no login time in the record at started_at, which max_age needs"),
-            Self::Revoked => f.write_str("revoked: the gateway ended this session"),
+            Self::Revoked => f.write_str("revoked: this session was ended for good"),
+            Self::Resurrected => {
+                f.write_str("revoked: this session was ended for good, and an app wrote its record again")
+            }
             Self::Lapsed => f.write_str("over: the record, or the cookie, says when it ended"),
             Self::Anonymous => f.write_str("anonymous: the record names no user"),
             Self::Unreadable(why) => write!(f, "the record cannot be read as this format: {why}"),
@@ -54,9 +59,9 @@ impl From<Fault> for Absence {
 }
 
 impl Absence {
-    /// Whether the gateway itself ended the session: to the app it may look alive.
+    /// Whether the gateway knows the session to be over: to the app it may look alive.
     pub(super) fn is_our_doing(&self) -> bool {
-        matches!(self, Self::Expired | Self::Idle | Self::NoStart | Self::Revoked)
+        matches!(self, Self::Expired | Self::Idle | Self::NoStart | Self::Revoked | Self::Resurrected)
     }
 
     /// How close it came to a session: of several causes the closest is told.
@@ -68,7 +73,7 @@ impl Absence {
             Self::NotFound => 3,
             Self::Unreadable(_) => 4,
             Self::Lapsed => 5,
-            Self::Expired | Self::Idle | Self::NoStart | Self::Revoked => 6,
+            Self::Expired | Self::Idle | Self::NoStart | Self::Revoked | Self::Resurrected => 6,
             Self::Anonymous => 7,
         }
     }

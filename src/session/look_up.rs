@@ -161,8 +161,8 @@ impl Sessions {
         activity: Activity,
         look: Look,
     ) -> Result<(Finding, Source), Outage> {
-        if self.revocations.knows(&named.key) {
-            return Ok((Finding::Absent(Absence::Revoked, None), Source::Store));
+        if let Some(absence) = self.revocations.absence(&named.key) {
+            return Ok((Finding::Absent(absence, None), Source::Store));
         }
         let (finding, source) = self.find(named, activity, look).await?;
         Ok((self.settle(finding, &named.key, activity, look.worker).await?, source))
@@ -236,8 +236,13 @@ impl Sessions {
             lifetime.learn(key, remaining, &mark, now);
         }
         if tombstone != Record::Absent {
-            self.revocations.note(key, Some(End::Revoked));
-            return Ok(Loaded::absent(Absence::Revoked));
+            if record == Record::Absent {
+                self.revocations.note(key, Some(End::Revoked));
+                return Ok(Loaded::absent(Absence::Revoked));
+            }
+            self.revocations.note(key, Some(End::Resurrected));
+            self.verdicts.resurrected(worker);
+            return Ok(Loaded::absent(Absence::Resurrected));
         }
         let bytes = match record {
             Record::Present(bytes) => bytes,

@@ -4,6 +4,7 @@ mod absence;
 mod beside;
 mod cookies;
 mod decode;
+mod deletion;
 pub mod format;
 pub mod id;
 mod lifetime;
@@ -62,6 +63,7 @@ pub struct Sessions {
     forwards_cookie: bool,
     lifetime: Option<Lifetime>,
     revocations: Revocations,
+    deletion_is_final: bool,
     newcomers: Recent<()>,
     store: Store,
     verdicts: Verdicts,
@@ -162,6 +164,7 @@ impl Sessions {
             forwards_cookie: config.forward_cookie,
             lifetime: Lifetime::compile(config),
             revocations: Revocations::compile(config),
+            deletion_is_final: config.deletion_is_final,
             newcomers: Recent::default(),
             near: None,
         }

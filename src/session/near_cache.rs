@@ -187,6 +187,13 @@ impl NearCache {
         (sum, self.entries.peek(key.as_bytes()).filter(|entry| entry.digest == Some(sum)))
     }
 
+    /// How long a session's record had to live when it was last read; none = for ever. `None` = of a user's session
+    /// under this key nothing is known.
+    pub(super) fn life(&self, key: &str) -> Option<Option<Duration>> {
+        let entry = self.entries.peek(key.as_bytes())?;
+        matches!(entry.finding, Finding::Valid(_)).then(|| entry.dies.map(|dies| dies.since(entry.sent)))
+    }
+
     /// The read of a record that is under way, or a new one, which the caller must see to.
     pub(super) fn read(&self, key: &str, keeps_absence: bool, worker: Worker) -> (Read, Option<Reading>) {
         let mut shard = self.shard(key.as_bytes());

@@ -1,18 +1,22 @@
-//! Sessions that the gateway has ended: refused for the rest of their records' lives, whoever writes those again.
+//! Sessions that were ended for good: refused for the rest of their records' lives, whoever writes those again.
 
 use super::{
+    Absence,
     beside::{self, LONGEST},
     recent::Recent,
     store::{Outage, Store},
 };
 use crate::{config::session, tasks::Worker};
 use bytes::Bytes;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 
 /// The kind of key that tells of a revocation.
 const TOMBSTONE: &str = "revoked";
 /// A record that was written again lives at least about so long; it is what most apps give a session.
 const LIFE_MIN: Duration = Duration::from_secs(24 * 60 * 60);
+/// The most ends that are written to the store at once.
+const WRITES_MAX: usize = 512;
 /// How long a session is known here to be past its limits, without asking again.
 const OVER: Duration = Duration::from_secs(10 * 60);
 
@@ -22,13 +26,17 @@ pub(super) struct Revocations {
     namespace: String,
     in_store: bool,
     known: Recent<End>,
+    /// Of ends that are being written to the store; beyond them an app's deletion is known here alone.
+    pub(super) writes: Arc<Semaphore>,
 }
 
-/// How the gateway ended a session.
+/// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// Someone wanted it.
     Revoked,
+    /// Someone did, and an app wrote its record again.
+    Resurrected,
     /// It is past its limits. Whether it still is, its record tells.
     Over,
 }
@@ -40,12 +48,26 @@ pub(super) fn tombstones(namespace: &str) -> String {
 
 impl Revocations {
     pub(super) fn compile(config: &session::Session) -> Self {
-        Self { namespace: config.namespace.clone(), in_store: config.revocable, known: Recent::default() }
+        Self {
+            namespace: config.namespace.clone(),
+            in_store: config.revocable,
+            known: Recent::default(),
+            writes: Arc::new(Semaphore::new(WRITES_MAX)),
+        }
     }
 
     /// Whether the session is known here to be revoked.
     pub(super) fn knows(&self, key: &str) -> bool {
-        self.known.get(key) == Some(End::Revoked)
+        self.absence(key).is_some()
+    }
+
+    /// Why there is no session, if it is known here to be revoked.
+    pub(super) fn absence(&self, key: &str) -> Option<Absence> {
+        match self.known.get(key)? {
+            End::Revoked => Some(Absence::Revoked),
+            End::Resurrected => Some(Absence::Resurrected),
+            End::Over => None,
+        }
     }
 
     /// Whether the session is known here to have been ended by the gateway.
@@ -79,7 +101,7 @@ impl Revocations {
         store: &Store,
         worker: Worker,
     ) -> Result<(), Outage> {
-        let life = remaining.unwrap_or(LONGEST).max(LIFE_MIN);
+        let life = life(remaining);
         if let Some(tombstone) = self.tombstone_key(key) {
             Box::pin(store.write(worker, &tombstone, Bytes::from_static(b"1"), life)).await?;
         }
@@ -87,14 +109,23 @@ impl Revocations {
         Ok(())
     }
 
+    /// Revokes a session as far as this process goes.
+    pub(super) fn revoke_here(&self, key: &str, remaining: Option<Duration>) {
+        self.known.put(key, End::Revoked, life(remaining));
+    }
+
     /// Notes what the store or a limit told of a session; `None` = it is good. A revocation stays: what was read may be
     /// older.
     pub(super) fn note(&self, key: &str, end: Option<End>) {
         match end {
-            Some(End::Revoked) => self.known.put(key, End::Revoked, LIFE_MIN),
+            Some(end @ (End::Revoked | End::Resurrected)) => self.known.put(key, end, LIFE_MIN),
             _ if self.knows(key) => {}
             Some(End::Over) => self.known.put(key, End::Over, OVER),
             None => _ = self.known.take(key),
         }
     }
+}
+
+fn life(remaining: Option<Duration>) -> Duration {
+    remaining.unwrap_or(LONGEST).max(LIFE_MIN)
 }

@@ -27,6 +27,7 @@ const WORDS: [&str; 11] = [
 pub(super) struct Verdicts {
     verdicts: [Counter; WORDS.len()],
     unreadable: Counter,
+    resurrections: Counter,
     secrets: [Counter; 2],
 }
 
@@ -35,6 +36,7 @@ impl Verdicts {
         Self {
             verdicts: WORDS.map(|word| metrics.counter(&families::VERDICTS, &[&session.name, word])),
             unreadable: metrics.counter(&families::UNREADABLE, &[session.preset.format]),
+            resurrections: metrics.counter(&families::RESURRECTIONS, &[&session.name]),
             secrets: ["newest", "older"].map(|word| metrics.counter(&families::SECRETS, &[&session.name, word])),
         }
     }
@@ -49,6 +51,11 @@ impl Verdicts {
     /// A session is valid whose cookie is signed with the newest of several secrets, or with an older one.
     pub(super) fn signed(&self, with_newest: bool, worker: Worker) {
         self.secrets[usize::from(!with_newest)].add(worker);
+    }
+
+    /// A record was written again although its session is over for good.
+    pub(super) fn resurrected(&self, worker: Worker) {
+        self.resurrections.add(worker);
     }
 
     /// A record could not be read.
@@ -71,7 +78,7 @@ fn place(verdict: &Verdict) -> Option<usize> {
             Absence::Anonymous => 7,
             Absence::Unreadable(_) => 8,
             Absence::Idle => 9,
-            Absence::Revoked => 10,
+            Absence::Revoked | Absence::Resurrected => 10,
         },
     })
 }

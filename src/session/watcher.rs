@@ -71,12 +71,18 @@ impl Watcher {
 
 impl Sessions {
     /// Something happened in the store.
-    fn notice(&self, event: Event<'_>) {
+    fn notice(self: &Arc<Self>, event: Event<'_>) {
         let Some(near) = &self.near else { return };
         match event {
             Event::Key(key, change) => match self.revocations.revoked(key) {
-                Some(record) => near.notice(&record, change),
-                None => near.notice(key, change),
+                Some(record) => {
+                    self.tombstone_changed(&record, change);
+                    near.notice(&record, change);
+                }
+                None => {
+                    self.record_changed(near, key, change);
+                    near.notice(key, change);
+                }
             },
             Event::Cleared => near.clear(),
         }

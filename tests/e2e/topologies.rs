@@ -249,17 +249,7 @@ fn a_replica_takes_over_in_a_cluster_and_slots_move() {
 
     // The second node's slot moves to the third.
     let key = format!("sess:{second}");
-    let slot = cluster.nodes[1].ask(&["CLUSTER", "KEYSLOT", &key]).unwrap();
-    let id = |node: usize| cluster.nodes[node].ask(&["CLUSTER", "MYID"]).unwrap();
-    let (from, to) = (id(1), id(2));
-    let port = cluster.nodes[2].address().port().to_string();
-    cluster.nodes[2].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from]);
-    cluster.nodes[1].ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to]);
-    cluster.nodes[1].ask(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"]);
-    assert_eq!(status(&gateway, &second), 200, "ASK is followed");
-    for node in [2, 1] {
-        cluster.nodes[node].ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &to]);
-    }
+    hand_over(&cluster, &key, || assert_eq!(status(&gateway, &second), 200, "ASK is followed"));
     assert_eq!(status(&gateway, &second), 200, "MOVED is followed at once");
 
     cluster.nodes[0].kill();
@@ -267,6 +257,56 @@ fn a_replica_takes_over_in_a_cluster_and_slots_move() {
     passes(&gateway, &first);
     assert_eq!(status(&gateway, &second), 200);
     cluster.nodes[1..].iter().for_each(nothing_was_denied);
+}
+
+/// Moves a key's slot from the second node to the third.
+fn hand_over(cluster: &Cluster, key: &str, between: impl FnOnce()) {
+    let slot = cluster.nodes[1].ask(&["CLUSTER", "KEYSLOT", key]).unwrap();
+    let id = |node: usize| cluster.nodes[node].ask(&["CLUSTER", "MYID"]).unwrap();
+    let (from, to) = (id(1), id(2));
+    let port = cluster.nodes[2].address().port().to_string();
+    cluster.nodes[2].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from]);
+    cluster.nodes[1].ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to]);
+    cluster.nodes[1].ask(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
+    between();
+    for node in [2, 1] {
+        cluster.nodes[node].ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &to]);
+    }
+}
+
+#[test]
+fn a_slot_that_moves_ends_no_session_and_a_logout_in_a_cluster_is_for_good() {
+    let (cluster, app) = (Cluster::start(0), Upstream::echo());
+    cluster.nodes.iter().for_each(|node| drop(node.ask(&["CONFIG", "SET", "notify-keyspace-events", "KA"])));
+    let gateway = setup(&cluster.url(), "", &app).start();
+    let by_events = || gateway.output().contains("keyspace events").then_some(());
+    eventually("memory is in use", by_events);
+    let id = (0..).map(|number| format!("id-{number}"));
+    let id = id.into_iter().find(|id| cluster.home_of(&format!("sess:{id}")) == 1).unwrap();
+    let key = format!("sess:{id}");
+    cluster.nodes[1].set(&key, record("1", "[]"));
+    passes(&gateway, &id);
+    hand_over(&cluster, &key, || passes(&gateway, &id));
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(300) {
+        passes(&gateway, &id);
+    }
+    let revoked = || cluster.nodes[2].keys("onedoor:revoked:*");
+    assert!(revoked().is_empty(), "the server that gave the key away told of a deletion, which is none");
+    eventually("memory is in use again", || {
+        passes(&gateway, &id);
+        gateway.output().contains("\"verdict_from\":\"memory\"").then_some(())
+    });
+
+    eventually("a deletion is heard", || {
+        cluster.nodes[2].set(&key, record("1", "[]"));
+        let _ = status(&gateway, &id);
+        cluster.nodes[2].ask(&["DEL", &key]);
+        std::thread::sleep(Duration::from_millis(50));
+        (!revoked().is_empty()).then_some(())
+    });
+    cluster.nodes[2].set(&key, record("1", "[]"));
+    assert_eq!(status(&gateway, &id), 401);
 }
 
 #[test]

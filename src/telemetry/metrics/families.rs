@@ -42,6 +42,8 @@ families! {
         "1 while every change of a session is known to be heard, so that memory may be used.";
     UNREADABLE = Counter "onedoor_records_unreadable_total" ["format"]
         "Records in the store that could not be read as their format.";
+    RESURRECTIONS = Counter "onedoor_resurrections_total" ["session"]
+        "Records of sessions that were over for good and that an app wrote again. They are refused all the same.";
     SECRETS = Counter "onedoor_session_secrets_total" ["session", "secret"]
         "Valid sessions while `secrets` names several, by what their cookie is signed with: `newest` or `older`. When `older` no longer grows, the old secrets can go.";
     STORE_UP = Gauge "onedoor_store_up" [] "1 while all connections to the store are up.";
