@@ -1,7 +1,7 @@
 //! The formats, a file each with the same verbs: how a cookie names a record, and what a record means.
 //!
 //! A format that only apps write is a file here, an arm of `Dialect`, an arm of [`session::Format`], and a row of
-//! [`session::preset::PRESETS`].
+//! `PRESETS` in [`session::preset`].
 
 mod actix;
 mod django;
