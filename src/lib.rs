@@ -2,13 +2,15 @@
 //!
 //! # The life of a request
 //!
-//! A worker accepts a connection ([`server::worker`]) and serves HTTP/1.1 on it within its time limits
-//! ([`server::connection`], [`server::timed`]). Each request goes to [`gateway::Gateway::handle`], which takes the
-//! configuration of this moment, a [`gateway::snapshot::Snapshot`], and walks its one straight path, `proxy`:
+//! A worker accepts a connection ([`server::worker`]). Where the listener asks for it, a PROXY header, TLS and the choice
+//! of the protocol come first (`server::door`); then it serves HTTP/1.1 ([`server::connection`]) or HTTP/2
+//! ([`server::http2`]) within its time limits ([`server::timed`]). Each request goes to [`gateway::Gateway::handle`],
+//! which takes the configuration of this moment, a [`gateway::snapshot::Snapshot`], and walks its one straight path,
+//! `proxy`:
 //!
 //! 1. [`http::message`] refuses what cannot be trusted as a message, [`http::path::NormalPath`] what cannot be trusted
 //!    as a path; [`http::arrival`] knows who the client is and which host was called.
-//! 2. [`rules`] finds the first rule that matches.
+//! 2. [`rules`] finds the first rule that matches; its guards ([`access`]) and limits ([`limits`]) may refuse here already.
 //! 3. [`caller`] asks [`session`] who is calling; records come from a [`session::store`], or from memory
 //!    ([`session::near_cache`]) while [`redis`] hears of every change.
 //! 4. [`access`] decides: a [`access::Grant`], or a denial.
@@ -32,8 +34,8 @@
 //! A row may use only rows after it; `tests/tidy.rs` enforces it.
 //!
 //! [`cli`] → [`server`] → [`admin`] → [`reload`] → [`gateway`] → [`rules`] → [`upstream`] → [`identity`] →
-//! [`limits`] → [`access`], [`hardening`] → [`caller`] → [`session`] → [`redis`] → [`config`] → [`http`], [`telemetry`], [`clock`],
-//! [`secret`], [`tasks`]
+//! [`limits`] → [`access`], [`hardening`] → [`caller`] → [`session`] → [`redis`] → [`config`] → [`http`], [`telemetry`],
+//! [`clock`], [`secret`], [`tasks`]
 //!
 //! # Invariants: what is absent on purpose
 //!

@@ -160,8 +160,8 @@ impl Redis {
         self.read_over(worker, self.link(worker)?, key, bytes_max).await
     }
 
-    /// As [`Redis::read`], of a record of this shape, together with the time that the key has left (`None` = it does not expire) and with what
-    /// the keys `beside` it hold.
+    /// As [`Redis::read`], of a record of this shape, together with the time that the key has left (`None` = it does not
+    /// expire) and with what the keys `beside` it hold.
     pub async fn read_whole(
         &self,
         worker: Worker,
