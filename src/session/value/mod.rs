@@ -143,6 +143,13 @@ fn uuid(bytes: &[u8]) -> SmolStr {
 mod tests {
     use super::*;
 
+    /// A record that ends too early is a fault, wherever that is.
+    pub(super) fn assert_every_cut_is_refused(record: &[u8], read: impl Fn(&[u8]) -> Result<Value, Fault>) {
+        for length in 0..record.len() {
+            assert!(read(&record[..length]).is_err(), "{length}");
+        }
+    }
+
     fn at(json: &str, steps: &[&str]) -> Option<String> {
         let value = json::read(json.as_bytes()).expect("the test's JSON is readable");
         let path = RecordPath(steps.iter().map(|step| (*step).to_owned()).collect());

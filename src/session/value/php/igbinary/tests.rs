@@ -1,7 +1,7 @@
 //! What igbinary 3.2 wrote, and what nobody should have written.
 
 use super::*;
-use crate::session::value::{budget::NODES_MAX, json, php::tests::EVERYTHING_READ};
+use crate::session::value::{budget::NODES_MAX, json, php::tests::EVERYTHING_READ, tests::assert_every_cut_is_refused};
 use proptest::prelude::*;
 
 /// The same array as in the tests of `serialize`.
@@ -95,10 +95,7 @@ fn hostile_records_are_refused_within_bounds() {
 
 #[test]
 fn a_record_cut_anywhere_is_refused() {
-    let everything = everything();
-    for length in 0..everything.len() {
-        assert!(read(&everything[..length]).is_err(), "{length}");
-    }
+    assert_every_cut_is_refused(&everything(), read);
 }
 
 proptest! {
