@@ -223,7 +223,11 @@ impl NearCache {
             self.meter.unchanged.add_many(worker, loaded.unchanged.into());
             let finding = loaded.finding.clone();
             let keeps = matches!(finding, Finding::Valid(_)) || keeps_absence;
-            if undisturbed && keeps {
+            let is_gone = matches!(finding, Finding::Absent(Absence::NotFound, _));
+            if undisturbed && is_gone && self.life(key).is_some() {
+                // How it went is still to be told, and with what it had to live.
+                self.doubt(key.as_bytes());
+            } else if undisturbed && keeps {
                 let watch = read.watch.filter(|watch| self.proof.watch(self.proof.now()) == Some(*watch));
                 let entry = Entry::new(loaded, read.sent, watch);
                 if ours.is_some_and(|read| read.renewed) {
@@ -255,14 +259,16 @@ impl NearCache {
         shard.remove(key);
         match change {
             // What it holds now may be what it held before.
-            Change::Written | Change::Any => {
-                if let Some(entry) = self.entries.peek(key) {
-                    entry.doubted.store(true, Ordering::SeqCst);
-                }
-            }
+            Change::Written | Change::Any => self.doubt(key),
             Change::Deleted | Change::Expired | Change::Evicted | Change::MovedAway | Change::Renewed => {
                 self.entries.remove(key);
             }
+        }
+    }
+
+    fn doubt(&self, key: &[u8]) {
+        if let Some(entry) = self.entries.peek(key) {
+            entry.doubted.store(true, Ordering::SeqCst);
         }
     }
 

@@ -74,6 +74,25 @@ fn a_session_is_remembered_until_something_happens_to_it() {
 }
 
 #[test]
+fn how_long_a_session_had_to_live_is_known_until_its_end_is_told() {
+    for keeps_absence in [true, false] {
+        let cache = cache();
+        cache.keep(Loaded { remaining: Some(MINUTE), ..session("zoe") });
+        // A request finds the record gone before Redis says how it went.
+        let reading = cache.read("k", keeps_absence, W).1.unwrap();
+        cache.answered("k", reading, Ok(loaded(Finding::Absent(Absence::NotFound, None))), W);
+        assert_eq!((cache.user(), cache.life("k")), (None, Some(Some(MINUTE))));
+        assert!(cache.recall_stale("k", MINUTE, W).is_none());
+        cache.notice(b"k", Change::Deleted);
+        assert_eq!(cache.life("k"), None);
+        // Of who never had a session there is nothing to tell.
+        let reading = cache.read("k", keeps_absence, W).1.unwrap();
+        cache.answered("k", reading, Ok(loaded(Finding::Absent(Absence::NotFound, None))), W);
+        assert_eq!((cache.user().is_some(), cache.life("k")), (keeps_absence, None));
+    }
+}
+
+#[test]
 fn a_record_whose_life_was_changed_is_read_again_before_long() {
     let cache = cache();
     cache.keep(session("zoe"));
