@@ -13,4 +13,5 @@ mod node;
 mod php;
 mod python;
 mod rails;
+mod rust;
 mod suite;
