@@ -6,7 +6,7 @@ use super::{
     refusal::{Face, Reason, Refusal},
 };
 use crate::{
-    config::{self, pages::Pages, rules::OnRefusal},
+    config::{self, pages::Pages},
     http::{
         host::Host,
         path::NormalPath,
@@ -54,6 +54,8 @@ struct Problem<'a> {
     reason: &'static str,
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     login: Option<&'a str>,
 }
 
@@ -71,12 +73,9 @@ impl Answers {
     pub fn refuse(&self, mut refusal: Refusal, exchange: &mut Exchange) -> Response<Body> {
         let (reason, exceeded) = (refusal.reason, refusal.exceeded.take());
         exchange.refused(refusal);
-        let login = self.logins.get(exchange.login()).filter(|_| reason == Reason::SessionRequired);
-        let redirects = match exchange.on_refusal() {
-            OnRefusal::Auto => exchange.is_navigation(),
-            OnRefusal::Redirect => true,
-            OnRefusal::Status => false,
-        };
+        let helps = matches!(reason, Reason::SessionRequired | Reason::LoginLoop(_));
+        let login = self.logins.get(exchange.login()).filter(|_| helps);
+        let redirects = reason == Reason::SessionRequired && exchange.is_redirected();
         let face = reason.face();
         let mut response = match login.filter(|_| redirects).and_then(|login| login.location(exchange)) {
             Some(location) => {
@@ -85,7 +84,7 @@ impl Answers {
                 response.headers_mut().insert(LOCATION, location);
                 response
             }
-            None => self.answer(&face, login.map(|login| login.to.as_str()), exchange),
+            None => self.answer(reason, login.map(|login| login.to.as_str()), exchange),
         };
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -111,15 +110,16 @@ impl Answers {
     }
 
     /// A page where a browser wants to show one, else problem JSON.
-    fn answer(&self, face: &Face, login: Option<&str>, exchange: &Exchange) -> Response<Body> {
+    fn answer(&self, reason: Reason, login: Option<&str>, exchange: &Exchange) -> Response<Body> {
+        let (face, detail) = (reason.face(), reason.detail());
         let request_id = exchange.arrival().request_id.to_str().unwrap_or_default();
         let (kind, body): (_, Bytes) = if exchange.is_navigation() {
             let own = self.pages.0.iter().find(|(status, _)| *status == face.status);
-            let page = own.map_or_else(|| page(face, login, request_id).into(), |(_, page)| page.clone());
+            let page = own.map_or_else(|| page(&face, detail, login, request_id).into(), |(_, page)| page.clone());
             ("text/html; charset=utf-8", page)
         } else {
             let (status, title, reason) = (face.status.as_u16(), face.title, face.label);
-            let problem = Problem { kind: "about:blank", title, status, reason, request_id, login };
+            let problem = Problem { kind: "about:blank", title, status, reason, request_id, detail, login };
             // A problem holds nothing that JSON cannot.
             ("application/problem+json", serde_json::to_string(&problem).unwrap_or_default().into())
         };
@@ -191,14 +191,15 @@ impl Login {
     }
 }
 
-fn page(face: &Face, login: Option<&str>, request_id: &str) -> String {
+fn page(face: &Face, detail: Option<&str>, login: Option<&str>, request_id: &str) -> String {
+    let detail = detail.map_or(String::new(), |detail| format!("<p>{}</p>", escape(detail)));
     let login = login.map_or(String::new(), |to| format!("<p><a href=\"{}\">Log in</a></p>", escape(to)));
     let (status, title, reason, request_id) = (face.status.as_u16(), face.title, face.label, escape(request_id));
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{status} {title}</title>\
          <style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem}}\
-         small{{color:#666}}</style></head><body><h1>{title}</h1>{login}\
+         small{{color:#666}}</style></head><body><h1>{title}</h1>{detail}{login}\
          <p><small>{status} {reason} · request {request_id}</small></p></body></html>\n"
     )
 }

@@ -2,15 +2,28 @@
 
 use crate::config::server::{Certificate, Tls};
 use rustls::{
-    RootCertStore, ServerConfig,
+    RootCertStore, ServerConfig, SupportedCipherSuite,
     client::verify_server_name,
-    crypto::ring,
+    crypto::{CryptoProvider, ring, ring::cipher_suite as suite},
     pki_types::ServerName,
     server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
 use std::{error::Error, sync::Arc};
+
+/// The ciphers in the order in which they are chosen: of equally good ones the one that costs least.
+const SUITES: [SupportedCipherSuite; 9] = [
+    suite::TLS13_AES_128_GCM_SHA256,
+    suite::TLS13_AES_256_GCM_SHA384,
+    suite::TLS13_CHACHA20_POLY1305_SHA256,
+    suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
 
 /// The certificates in the order written.
 #[derive(Debug)]
@@ -21,7 +34,7 @@ struct Certificates(Vec<Arc<CertifiedKey>>);
 /// # Errors
 /// What the library does not take, although it was read.
 pub(super) fn compile(tls: &Tls) -> Result<Arc<ServerConfig>, Box<dyn Error>> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(CryptoProvider { cipher_suites: SUITES.to_vec(), ..ring::default_provider() });
     let certified = |Certificate { chain, key }: &Certificate| {
         CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider).map(Arc::new)
     };
@@ -38,6 +51,8 @@ pub(super) fn compile(tls: &Tls) -> Result<Arc<ServerConfig>, Box<dyn Error>> {
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(Certificates(certificates)));
+    // A client's list may begin with its weakest.
+    config.ignore_client_order = true;
     // Sessions are resumed by what the client keeps: nothing is kept here.
     config.ticketer = ring::Ticketer::new()?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

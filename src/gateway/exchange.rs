@@ -1,12 +1,12 @@
 //! The facts of one request, gathered step by step and logged once, also when the client leaves early.
 
-use super::{body::Body, meter::Meter, refusal::Refusal, snapshot::Snapshot};
+use super::{body::Body, login_loop::Visit, meter::Meter, refusal::Refusal, snapshot::Snapshot};
 use crate::{
     access::{Denial, Grant},
     caller::Caller,
     clock,
     config::rules::OnRefusal,
-    http::{Head, arrival::Arrival, path::NormalPath, peer::Peer},
+    http::{Head, arrival::Arrival, navigation, path::NormalPath, peer::Peer},
     identity::Forward,
     limits::Tab,
     rules::Rule,
@@ -16,17 +16,14 @@ use crate::{
     upstream::{Failure, Passed, StreamFault, Streaming, Target, TunnelEnd},
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
-    header::{ACCEPT, HOST, REFERER, SET_COOKIE},
+    HeaderValue, Method, Response, StatusCode, Uri,
+    header::{HOST, REFERER, SET_COOKIE},
 };
 use std::{
     borrow::Cow,
     sync::Arc,
     time::{Duration, Instant},
 };
-
-static FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-static FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// The status in the log when the client left before there was an answer.
 const CLIENT_LEFT: u16 = 499;
@@ -54,6 +51,8 @@ pub struct Exchange {
     meter: Option<Arc<Meter>>,
     /// What the request owes under limits; for most there are none.
     pub(super) tab: Option<Box<Tab>>,
+    /// Where the answer may log somebody in.
+    pub(super) visit: Option<Visit>,
     log: Option<Box<Line>>,
 }
 
@@ -109,7 +108,7 @@ impl Exchange {
             method: head.method.clone(),
             uri: head.uri.clone(),
             arrival: Arrival::of(head, peer, snapshot.site()),
-            navigation: is_navigation(&head.method, &head.headers),
+            navigation: navigation::is_one(&head.method, &head.headers),
             referer: if is_safe { None } else { head.headers.get(REFERER).cloned() },
             path: None,
             on_refusal: OnRefusal::Auto,
@@ -121,6 +120,7 @@ impl Exchange {
             worker: peer.worker,
             meter: Some(snapshot.meter(peer.worker).clone()),
             tab: None,
+            visit: None,
             log: snapshot.access_log().cloned().map(line),
         })
     }
@@ -180,9 +180,18 @@ impl Exchange {
         self.path = Some(path.clone());
     }
 
-    /// What the rule says about refusals, where one was found.
-    pub fn on_refusal(&self) -> OnRefusal {
-        self.on_refusal
+    /// The path, once it is known to be sound.
+    pub(super) fn path(&self) -> Option<&NormalPath> {
+        self.path.as_ref()
+    }
+
+    /// Whether a refused caller without a session is sent to log in.
+    pub fn is_redirected(&self) -> bool {
+        match self.on_refusal {
+            OnRefusal::Auto => self.navigation,
+            OnRefusal::Redirect => true,
+            OnRefusal::Status => false,
+        }
     }
 
     /// The place of the session whose login page a refused caller is told of: the first that the rule accepts.
@@ -266,6 +275,9 @@ impl Exchange {
             return;
         }
         target.meter().removed_cookies(self.worker, removed);
+        if let Some(visit) = &mut self.visit {
+            visit.cookie_was_removed = true;
+        }
         if let Some(line) = &mut self.log {
             line.cookies_removed = removed;
         }
@@ -374,18 +386,4 @@ impl Drop for Exchange {
             ..Entry::default()
         });
     }
-}
-
-/// Browser navigation: by Fetch Metadata where the browser sends it, else by what a GET or HEAD accepts.
-fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
-    let (mode, dest) = (headers.get(&FETCH_MODE), headers.get(&FETCH_DEST));
-    if mode.is_some() || dest.is_some() {
-        let shows = |dest: &HeaderValue| dest == "document" || dest == "iframe" || dest == "frame";
-        return mode.is_some_and(|mode| mode == "navigate") && dest.is_some_and(shows);
-    }
-    let accepts_html = |value: &HeaderValue| {
-        let value = value.as_bytes();
-        value.windows(9).any(|window| window.eq_ignore_ascii_case(b"text/html"))
-    };
-    matches!(*method, Method::GET | Method::HEAD) && headers.get_all(ACCEPT).iter().any(accepts_html)
 }

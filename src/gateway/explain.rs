@@ -41,6 +41,9 @@ impl Snapshot {
             let to = response.headers().get("location").and_then(|to| to.to_str().ok());
             let to = to.map_or(String::new(), |to| format!(" to {to}"));
             tell(&mut story, "answer", format_args!("{}{to}", response.status().as_u16()));
+            if face.label == "session_required" && self.logins.watches(&exchange) {
+                tell(&mut story, "loop", format_args!("508 instead, if login has just led back here five times"));
+            }
         }
         story
     }

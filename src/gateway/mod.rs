@@ -6,6 +6,7 @@ mod certificates;
 mod dues;
 pub mod exchange;
 pub mod explain;
+mod login_loop;
 mod meter;
 pub mod refusal;
 pub mod snapshot;

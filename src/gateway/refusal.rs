@@ -1,5 +1,6 @@
 //! Every answer of the gateway's own that says no: its status, its public text, its private cause.
 
+use super::login_loop::Loop;
 use crate::{
     access::Denial,
     http::{arrival::HostFault, body::BodyFault, message::MessageFault, path::PathFault},
@@ -64,6 +65,8 @@ pub enum Reason {
     Overloaded,
     /// The upstream did not answer in time.
     UpstreamTimeout,
+    /// Logging in leads back here, and to logging in again.
+    LoginLoop(Loop),
 }
 
 /// What a reason looks like from outside.
@@ -172,8 +175,19 @@ impl Reason {
                 "The service behind this page did not answer in time",
                 "http_response_timeout",
             ),
+            Self::LoginLoop(_) => {
+                ("login_loop", StatusCode::LOOP_DETECTED, "Logging in goes round in circles", "proxy_loop_detected")
+            }
         };
         Face { label, status, title, proxy_error }
+    }
+
+    /// What the client is told besides.
+    pub fn detail(self) -> Option<&'static str> {
+        match self {
+            Self::LoginLoop(cause) => Some(cause.text()),
+            _ => None,
+        }
     }
 
     /// After how many seconds trying again makes sense, where it does.
@@ -244,6 +258,12 @@ impl From<Denial> for Refusal {
             Denial::CrossSite => Self::new(Reason::CrossSite, "another site started the request"),
             Denial::StoreUnavailable(outage) => outage.into(),
         }
+    }
+}
+
+impl From<Loop> for Refusal {
+    fn from(cause: Loop) -> Self {
+        Self::new(Reason::LoginLoop(cause), cause.text())
     }
 }
 

@@ -1,7 +1,8 @@
 //! One configuration, compiled: everything that a request meets on its way. The only builder of all steps.
 
 use super::{
-    answers::Answers, body::Body, certificates, dues::Due, exchange::Exchange, meter::Meter, refusal::Refusal,
+    answers::Answers, body::Body, certificates, dues::Due, exchange::Exchange, login_loop::Logins, meter::Meter,
+    refusal::Refusal,
 };
 use crate::{
     access::{Entry, Grant},
@@ -63,6 +64,7 @@ pub struct Snapshot {
     guard: CookieGuard,
     rates: crate::limits::Limits,
     answers: Answers,
+    pub(super) logins: Logins,
     /// Of answers that no rule governs.
     security_headers: SecurityHeaders,
     tls: Option<Arc<ServerConfig>>,
@@ -108,8 +110,11 @@ impl Snapshot {
             }
         };
         let rules = Rules::compile(&config.rules, &config.security_headers, |upstream| upstreams.target(upstream));
+        let site = site(&config.server);
+        let kept = previous.map(|previous| &previous.logins);
+        let logins = Logins::compile(&config.sessions, &sessions, &rules, &site, kept);
         Some(Self {
-            site: site(&config.server),
+            site,
             limits: limits(&config.server.limits),
             meters: Meter::compile(rules.all(), workers.count(), metrics),
             rules,
@@ -118,6 +123,7 @@ impl Snapshot {
             body_timeout: config.server.limits.body_timeout,
             guard: CookieGuard::compile(config.sessions.iter().zip(sessions.iter().cloned())),
             rates,
+            logins,
             answers: Answers::compile(&config.sessions, &config.pages),
             security_headers: SecurityHeaders::compile(&config.security_headers, &Inherited, false),
             tls,
@@ -172,8 +178,10 @@ impl Snapshot {
 
         let caller = self.callers.identify(question(rule, &entry), &head, exchange.arrival(), worker).await;
         exchange.identified(&caller);
-        let grant = rule.access.decide(entry, caller)?; // 401, 403, 503
+        let refuse = |denial| self.logins.refuse(denial, &head, exchange);
+        let grant = rule.access.decide(entry, caller).map_err(refuse)?; // 401, 403, 503, 508
         exchange.granted(&grant);
+        self.logins.admit(rule, &grant, &head, exchange);
         if exchange.owes() {
             Box::pin(exchange.pay(Due::Caller(&grant), worker)).await?; // 429
         }
@@ -200,6 +208,7 @@ impl Snapshot {
         }
         self.steer_session(rule, target, &grant, &mut response, exchange).await?; // 502, 503
         self.amend(rule, target, response.headers_mut(), exchange);
+        self.logins.answered(&response, &self.guard, &self.rules, exchange);
         Ok(response.map(Body::from))
     }
 

@@ -32,6 +32,19 @@ pub struct Exchange<'a> {
     pub https: bool,
 }
 
+/// What a response does to a browser's session cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Given {
+    /// Nothing, or it deletes it.
+    Nothing,
+    /// It sets one.
+    Set,
+    /// It sets one that browsers neither keep nor send: `Secure`, over http.
+    SecureOverHttp,
+    /// It would have set one, but the guard removed it.
+    Removed,
+}
+
 /// The id that the request carried in the `[session]` of a name.
 pub type Carried<'a> = dyn Fn(&str) -> Option<&'a SessionId> + 'a;
 
@@ -64,6 +77,17 @@ impl CookieGuard {
             }
         }
         removed
+    }
+
+    /// What the lines that are left do.
+    pub fn given(&self, headers: &HeaderMap, https: bool) -> Given {
+        let lines = headers.get_all(SET_COOKIE).iter().filter(|line| self.guards(line));
+        let cookies = lines.map(|line| SetCookie::parse(line.as_bytes())).filter(|cookie| !cookie.deletes());
+        cookies.fold(Given::Nothing, |given, cookie| match given {
+            Given::Set => Given::Set,
+            _ if cookie.has("secure") && !https => Given::SecureOverHttp,
+            _ => Given::Set,
+        })
     }
 
     /// Whether a `Set-Cookie` line is a session's.

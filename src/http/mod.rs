@@ -9,6 +9,7 @@ pub mod hop_by_hop;
 pub mod host;
 pub mod http2;
 pub mod message;
+pub mod navigation;
 pub mod origin;
 pub mod path;
 pub mod peer;

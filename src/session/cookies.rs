@@ -162,6 +162,11 @@ impl Sessions {
         Err(absence)
     }
 
+    /// Whether the request brings several cookies of these sessions' name.
+    pub fn are_brought_twice(&self, headers: &HeaderMap, https: bool) -> bool {
+        self.pairs(headers, https).nth(1).is_some()
+    }
+
     pub(super) fn pairs<'a>(&'a self, headers: &'a HeaderMap, https: bool) -> impl Iterator<Item = Pair<'a>> {
         let name = self.format.cookie_name(https).as_bytes();
         cookie_header::pairs(headers).filter(move |pair| pair.name == name)

@@ -21,6 +21,7 @@ mod identity;
 mod lifetime;
 mod limits;
 mod log;
+mod login_loop;
 mod managed;
 mod messages;
 mod metrics;
