@@ -149,8 +149,8 @@ fn different_users_never_give_the_same_header() {
         ("\u{1f600}", "%F0%9F%98%80"),
         ("42", "42"),
     ];
-    for (user, header) in table {
-        let cookie = store_session(&redis, "one", &record(&format!("\"{user}\""), "[]"));
+    for (n, (user, header)) in table.into_iter().enumerate() {
+        let cookie = store_session(&redis, &n.to_string(), &record(&format!("\"{user}\""), "[]"));
         assert_eq!(gateway.send(&get("/").cookie(&cookie)).status(), 200, "{user}");
         assert_eq!(app.last().all("x-forwarded-user"), [header], "{user}");
     }

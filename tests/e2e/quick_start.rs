@@ -88,7 +88,7 @@ fn with_redis_the_session_survives_the_gateway_and_redis() {
     let (_process, address) = demo(Some(&redis));
     assert_eq!(count(&mut jar, address), Some(2));
     redis.kill();
-    assert_eq!(get("/").cookie(jar.text()).send(address).status(), 503);
+    eventually("the store is gone", || (get("/").cookie(jar.text()).send(address).status() == 503).then_some(()));
     redis.restart();
     eventually("the store heals", || count(&mut jar, address).filter(|count| *count == 2));
 }

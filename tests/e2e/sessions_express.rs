@@ -175,8 +175,8 @@ fn a_record_without_a_readable_user_is_anonymous() {
         r#"{"cookie":{},"user":{"id":42}} trailing"#,
         "\u{feff}{\"cookie\":{},\"user\":{\"id\":42}}",
     ];
-    for text in records {
-        let cookie = store_session(&stage.redis, "record", text);
+    for (n, text) in records.into_iter().enumerate() {
+        let cookie = store_session(&stage.redis, &n.to_string(), text);
         assert_eq!(stage.user("/", &cookie), Err("session_required".into()), "{text}");
         assert_eq!(stage.user("/optional", &cookie), Ok(None), "{text}");
     }
@@ -221,8 +221,8 @@ fn roles_are_compared_byte_for_byte() {
         ("[]", false),
         ("null", false),
     ];
-    for (roles, allowed) in table {
-        let cookie = store_session(&stage.redis, "roles", &record("1", roles));
+    for (n, (roles, allowed)) in table.into_iter().enumerate() {
+        let cookie = store_session(&stage.redis, &n.to_string(), &record("1", roles));
         let expected = if allowed { Ok(Some("1".into())) } else { Err("forbidden".into()) };
         assert_eq!(stage.user("/admin", &cookie), expected, "{roles}");
     }
@@ -267,8 +267,8 @@ fn the_user_is_found_at_the_first_of_several_paths() {
         (r#"{"cookie":{},"list":["first"]}"#, "first"),
         (r#"{"cookie":{},"a.b":{"c":"dotted"}}"#, "dotted"),
     ];
-    for (text, user) in table {
-        let cookie = store_session(&stage.redis, "one", text);
+    for (n, (text, user)) in table.into_iter().enumerate() {
+        let cookie = store_session(&stage.redis, &n.to_string(), text);
         assert_eq!(stage.user("/", &cookie), Ok(Some(user.into())), "{text}");
     }
 }

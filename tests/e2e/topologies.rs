@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use std::time::{Duration, Instant};
 
 /// How long a request may take at most: `[store] timeout`, and a busy machine.
-const LIMIT: Duration = Duration::from_millis(1500);
+const LIMIT: Duration = Duration::from_secs(5);
 
 fn setup(url: &str, store: &str, app: &Upstream) -> Setup {
     let app = app.url();
@@ -53,6 +53,11 @@ fn passes(gateway: &Gateway, id: &str) {
         503 => None,
         other => panic!("{other}"),
     });
+}
+
+/// Waits until a session is refused so; what was heard or remembered shortly before may hold for a moment.
+fn refused(gateway: &Gateway, id: &str, wanted: u16) {
+    eventually(&format!("session {id} is refused with {wanted}"), || (status(gateway, id) == wanted).then_some(()));
 }
 
 fn store_is(gateway: &Gateway, state: &str) {
@@ -143,11 +148,12 @@ fn a_failover_by_sentinels_is_followed_and_no_request_waits_for_it() {
     passes(&gateway, "one");
     store_is(&gateway, "ok");
     primary.kill();
-    assert_eq!(status(&gateway, "one"), 503);
+    refused(&gateway, "one", 503);
     passes(&gateway, "one");
     store_is(&gateway, "ok");
     // Logged out while the old primary is away: its return must not bring the session back.
     replica.ask(&["DEL", "sess:one"]);
+    refused(&gateway, "one", 401);
     primary.restart();
     for _ in 0..20 {
         assert_eq!((status(&gateway, "one"), status(&gateway, "two")), (401, 200));
@@ -172,10 +178,11 @@ fn a_planned_failover_is_followed_although_the_old_primary_goes_on_answering() {
     });
     replica.wait_for_info("replication", "role:master");
     replica.ask(&["DEL", "sess:one"]);
-    eventually("the logout counts", || (status(&gateway, "one") == 401).then_some(()));
+    refused(&gateway, "one", 401);
     assert_eq!(primary.ask(&["EXISTS", "sess:one"]).as_deref(), Some("1"), "it has not yet been told");
     replica.kill();
-    assert_eq!(status(&gateway, "one"), 503, "the old primary is not asked");
+    // The old primary is not asked.
+    refused(&gateway, "one", 503);
 }
 
 #[test]
@@ -190,10 +197,11 @@ fn a_primary_that_hangs_is_replaced_and_what_it_says_afterwards_does_not_count()
     let gateway = setup(&sentinel.url(), "", &app).start();
     passes(&gateway, "one");
     primary.pause();
-    assert_eq!(status(&gateway, "one"), 503);
+    refused(&gateway, "one", 503);
     store_is(&gateway, "degraded");
     passes(&gateway, "one");
     replica.ask(&["DEL", "sess:one"]);
+    refused(&gateway, "one", 401);
     primary.resume();
     for _ in 0..20 {
         assert_eq!((status(&gateway, "one"), status(&gateway, "two")), (401, 200));
@@ -216,6 +224,7 @@ fn one_dead_primary_of_a_cluster_stops_its_own_slots_alone() {
         passes(&gateway, id);
     }
     cluster.nodes[0].pause();
+    refused(&gateway, of(0).next().unwrap(), 503);
     for _ in 0..3 {
         assert_eq!(status(&gateway, of(0).next().unwrap()), 503);
         for id in of(1).chain(of(2)) {
@@ -253,7 +262,7 @@ fn a_replica_takes_over_in_a_cluster_and_slots_move() {
     assert_eq!(status(&gateway, &second), 200, "MOVED is followed at once");
 
     cluster.nodes[0].kill();
-    assert_eq!(status(&gateway, &first), 503);
+    refused(&gateway, &first, 503);
     passes(&gateway, &first);
     assert_eq!(status(&gateway, &second), 200);
     cluster.nodes[1..].iter().for_each(nothing_was_denied);
@@ -306,7 +315,7 @@ fn a_slot_that_moves_ends_no_session_and_a_logout_in_a_cluster_is_for_good() {
         (!revoked().is_empty()).then_some(())
     });
     cluster.nodes[2].set(&key, record("1", "[]"));
-    assert_eq!(status(&gateway, &id), 401);
+    refused(&gateway, &id, 401);
 }
 
 #[test]
