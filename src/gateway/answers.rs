@@ -16,7 +16,7 @@ use crate::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE},
+    header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -93,6 +93,9 @@ impl Answers {
         }
         if reason == Reason::MethodNotAllowed {
             headers.insert(ALLOW, HeaderValue::from_static(METHODS));
+        }
+        if reason.ends_connection() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(seconds) = reason.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));

@@ -194,6 +194,12 @@ impl Reason {
     pub fn retry_after(self) -> Option<&'static str> {
         matches!(self, Self::StoreUnavailable | Self::Overloaded).then_some("1")
     }
+
+    /// Whether the connection ends with the answer: where a message cannot be trusted, or may have begun a tunnel,
+    /// nobody can say for sure what the bytes behind it are (RFC 9112 section 6.3).
+    pub fn ends_connection(self) -> bool {
+        matches!(self, Self::BadRequest | Self::MethodNotAllowed)
+    }
 }
 
 impl Refusal {

@@ -191,7 +191,7 @@ impl<T> Rules<T> {
         path: &'a NormalPath,
     ) -> impl Iterator<Item = &'a Rule<T>> {
         let earlier = rule.overlooked.iter().map(|index| &self.rules[*index]);
-        earlier.filter(|rule| rule.takes(method) && rule.matches(path, Spelling::Folded))
+        earlier.filter(|rule| rule.takes(method, Spelling::Folded) && rule.matches(path, Spelling::Folded))
     }
 
     /// The places of all limits that a request is under.
@@ -218,7 +218,7 @@ impl<T> Rules<T> {
     }
 
     pub(super) fn first(&self, method: &Method, path: &NormalPath) -> Option<&Rule<T>> {
-        self.rules.iter().find(|rule| rule.takes(method) && rule.matches(path, rule.spelling))
+        self.rules.iter().find(|rule| rule.takes(method, rule.spelling) && rule.matches(path, rule.spelling))
     }
 
     fn has_literal(&self, segment: &str) -> bool {
@@ -270,10 +270,15 @@ impl<T> Rule<T> {
         }
     }
 
-    /// Whether the rule is for this method.
-    pub(super) fn takes(&self, method: &Method) -> bool {
-        let listed = |method: &Method| self.methods.contains(method);
-        self.methods.is_empty() || listed(method) || *method == Method::HEAD && listed(&Method::GET)
+    /// Whether the rule is for this method. Methods are case-sensitive (RFC 9110 section 9.1), but not to every upstream:
+    /// Django reads `post` as POST.
+    fn takes(&self, method: &Method, spelling: Spelling) -> bool {
+        let same = |known: &Method, method: &Method| match spelling {
+            Spelling::Exact => known == method,
+            Spelling::Folded => known.as_str().eq_ignore_ascii_case(method.as_str()),
+        };
+        let listed = |method: &Method| self.methods.iter().any(|known| same(known, method));
+        self.methods.is_empty() || listed(method) || same(&Method::HEAD, method) && listed(&Method::GET)
     }
 
     fn matches(&self, path: &NormalPath, spelling: Spelling) -> bool {
@@ -285,7 +290,7 @@ impl<T> Rule<T> {
         match (exact || self.matches(path, Spelling::Folded), self.spelling) {
             (false, _) => Outcome::Miss(Miss::Path),
             (true, Spelling::Exact) if !exact => Outcome::Miss(Miss::Spelling),
-            (true, _) if !self.takes(method) => Outcome::Miss(Miss::Method),
+            (true, _) if !self.takes(method, self.spelling) => Outcome::Miss(Miss::Method),
             (true, _) => Outcome::Match { folded: !exact },
         }
     }

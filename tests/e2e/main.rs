@@ -6,6 +6,7 @@
 mod harness;
 
 mod admin;
+mod attacks;
 mod balancing;
 mod canaries;
 mod chaos;

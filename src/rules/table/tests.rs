@@ -68,7 +68,8 @@ fn protected_and_answering_rules_fold_and_others_do_not() {
 fn a_method_that_does_not_match_goes_on() {
     let get = config::rules::Rule { methods: vec![Method::GET], ..rule(&["/a"], Required) };
     let rules = compile(&[get, rule(&[], Off)]);
-    for (method, index) in [("GET", 0), ("HEAD", 0), ("POST", 1), ("get", 1), ("OPTIONS", 1)] {
+    for (method, index) in [("GET", 0), ("HEAD", 0), ("POST", 1), ("get", 0), ("head", 0), ("post", 1), ("OPTIONS", 1)]
+    {
         assert_eq!(found(&rules, method, "/a"), Ok(index), "{method}");
     }
 }

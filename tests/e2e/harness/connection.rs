@@ -112,6 +112,11 @@ impl Connection {
         drop(self.stream.shutdown(Shutdown::Both));
     }
 
+    /// Says that nothing more will be sent.
+    pub(crate) fn finish(&self) {
+        drop(self.stream.shutdown(Shutdown::Write));
+    }
+
     /// Sets how long a read may wait.
     pub(crate) fn patience(&self, time: Duration) {
         self.stream.set_read_timeout(Some(time)).unwrap();
