@@ -13,6 +13,7 @@ mod chaos;
 mod command_line;
 mod cookie_guard;
 mod deletions;
+mod differential;
 mod drain;
 mod express_site;
 mod guards;

@@ -7,11 +7,14 @@
 #[path = "../e2e/harness/mod.rs"]
 mod harness;
 
+#[path = "../e2e/differential.rs"]
+mod differential;
 mod gorilla;
 mod laravel;
 mod node;
 mod php;
 mod python;
 mod rails;
+mod routes;
 mod rust;
 mod suite;
