@@ -17,7 +17,7 @@
 //! 5. [`identity`] strips what the client says about itself, injects what the gateway knows, and so makes a
 //!    [`identity::Forward`].
 //! 6. [`upstream`] sends it over one of the worker's own connections and streams the answer back. Behind a 101 the
-//!    connection is a [`gateway::tunnel::Tunnel`].
+//!    connection is a [`gateway::tunnel::Tunnel`]. What goes on for long is tied to its session ([`session::Tether`]).
 //! 7. [`hardening`] guards the session's cookie; [`session::managed`] obeys upstreams that may steer the session.
 //!
 //! What goes wrong on the way becomes a [`gateway::refusal::Refusal`], and that a response in [`gateway::answers`]. The

@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub struct Access {
     requirement: Requirement,
     accepts: Box<[usize]>,
-    roles: Vec<String>,
+    roles: Arc<[String]>,
     enforce: bool,
     allow: Vec<IpNet>,
     cross_site: CrossSite,
@@ -69,7 +69,7 @@ impl Access {
         Self {
             requirement: rule.session,
             accepts: rule.accepts.as_slice().into(),
-            roles: rule.roles.clone(),
+            roles: rule.roles.as_slice().into(),
             enforce: rule.enforce,
             allow: rule.allow.clone(),
             cross_site: rule.cross_site.clone(),
@@ -87,6 +87,11 @@ impl Access {
     /// The places of the sessions that count, in the order in which they are tried.
     pub fn accepts(&self) -> &[usize] {
         &self.accepts
+    }
+
+    /// The roles of which a session needs one; empty = none is needed.
+    pub fn roles(&self) -> &Arc<[String]> {
+        &self.roles
     }
 
     /// What the rule asks of a session.
@@ -191,8 +196,8 @@ impl Entry {
 
 impl Grant {
     /// The caller's session, if there is one.
-    pub fn session(&self) -> Option<&Session> {
-        self.session.as_deref()
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        self.session.as_ref()
     }
 
     /// The id of the record that the request's cookies name in the `[session]` of this name, if there is one, even if it

@@ -38,6 +38,20 @@ impl Body {
         Some(Tunnel::new(tunnel, exchange))
     }
 
+    /// The session is over that it was given to.
+    fn cut(&mut self) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
+        let Some(exchange) = &mut self.exchange else { return Poll::Ready(None) };
+        let bond = exchange.bond.take();
+        exchange.broke_off(&StreamFault::SessionOver);
+        if bond.is_some_and(|bond| bond.ends_quietly()) {
+            self.source = Source::Own(None);
+            return Poll::Ready(None);
+        }
+        // Not at its end.
+        self.source = Source::Own(Some(Bytes::new()));
+        Poll::Ready(Some(Err(StreamFault::SessionOver)))
+    }
+
     /// Puts the exchange in charge of this body: it is over when the body is.
     pub(super) fn closing(mut self, exchange: Box<Exchange>) -> Self {
         self.exchange = Some(exchange);
@@ -57,14 +71,23 @@ impl http_body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
         let this = self.get_mut();
+        let bond = this.exchange.as_mut().and_then(|exchange| exchange.bond.as_mut());
+        if bond.is_some_and(|bond| bond.is_cut()) {
+            return this.cut();
+        }
         let polled = match &mut this.source {
             Source::Own(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Source::Upstream(streaming) => Pin::new(streaming).poll_frame(cx),
         };
-        if let (Poll::Ready(Some(frame)), Some(exchange)) = (&polled, &mut this.exchange) {
-            match frame {
-                Ok(frame) => exchange.sent(frame.data_ref().map_or(0, Bytes::len)),
-                Err(fault) => exchange.broke_off(fault),
+        let Some(exchange) = &mut this.exchange else { return polled };
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => exchange.sent(frame.data_ref().map_or(0, Bytes::len)),
+            Poll::Ready(Some(Err(fault))) => exchange.broke_off(fault),
+            Poll::Ready(None) => {}
+            Poll::Pending => {
+                if exchange.bond.as_mut().is_some_and(|bond| bond.poll_cut(cx).is_ready()) {
+                    return this.cut();
+                }
             }
         }
         polled

@@ -1,6 +1,6 @@
 //! The facts of one request, gathered step by step and logged once, also when the client leaves early.
 
-use super::{body::Body, login_loop::Visit, meter::Meter, refusal::Refusal, snapshot::Snapshot};
+use super::{body::Body, bond::Bond, login_loop::Visit, meter::Meter, refusal::Refusal, snapshot::Snapshot};
 use crate::{
     access::{Denial, Grant},
     caller::Caller,
@@ -54,6 +54,8 @@ pub struct Exchange {
     /// Where the answer may log somebody in.
     pub(super) visit: Option<Visit>,
     log: Option<Box<Line>>,
+    /// Of an answer that may go on for long.
+    pub(super) bond: Option<Box<Bond>>,
 }
 
 /// What only the log needs.
@@ -121,6 +123,7 @@ impl Exchange {
             meter: Some(snapshot.meter(peer.worker).clone()),
             tab: None,
             visit: None,
+            bond: None,
             log: snapshot.access_log().cloned().map(line),
         })
     }

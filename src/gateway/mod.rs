@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod body;
+mod bond;
 mod certificates;
 mod dues;
 pub mod exchange;
@@ -102,7 +103,8 @@ impl Gateway {
 
     /// Replaces the configuration in one step; requests in flight finish on the old one.
     pub fn swap(&self, snapshot: Snapshot) {
-        self.current.store(Arc::new(snapshot));
+        let previous = self.current.swap(Arc::new(snapshot));
+        self.current().succeed(&previous);
     }
 
     /// The cells of everything that is counted.

@@ -102,10 +102,11 @@ impl Snapshot {
         };
         let kept = previous.map(|previous| &previous.rates);
         let rates = crate::limits::Limits::compile(&config.limits, &config.store.namespace, &store, kept);
+        let kept = previous.map_or(&[][..], |previous| &previous.sessions);
         let (sessions, watcher) = match previous.filter(lives_on).filter(|previous| previous.reads_like(&config)) {
             Some(previous) => (previous.sessions.clone(), previous.watcher.clone()),
             None => {
-                let (sessions, watcher) = session::compile(&config, &store, metrics);
+                let (sessions, watcher) = session::compile(&config, &store, metrics, kept);
                 (sessions, watcher.map(Arc::new))
             }
         };
@@ -209,6 +210,7 @@ impl Snapshot {
         self.steer_session(rule, target, &grant, &mut response, exchange).await?; // 502, 503
         self.amend(rule, target, response.headers_mut(), exchange);
         self.logins.answered(&response, &self.guard, &self.rules, exchange);
+        self.bind(rule, target, &grant, response.body(), exchange);
         Ok(response.map(Body::from))
     }
 
@@ -225,7 +227,7 @@ impl Snapshot {
         if exchange.may_have_changed_state(response) {
             for sessions in &self.sessions {
                 if let Some(id) = grant.presented(sessions.name()) {
-                    sessions.doubt(id);
+                    sessions.doubt(id, worker);
                 }
             }
         }

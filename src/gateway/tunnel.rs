@@ -1,8 +1,12 @@
 //! A WebSocket through the gateway: an exchange that goes on behind its answer, and whose end is logged.
 
 use super::exchange::Exchange;
-use crate::upstream;
-use std::future::Future;
+use crate::upstream::{self, TunnelEnd};
+use std::{
+    future::Future,
+    pin::pin,
+    task::{Context, Poll},
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A WebSocket that both the rule and the upstream agreed to. It knows who asked for it, by which rule, and of whom.
@@ -17,7 +21,8 @@ impl Tunnel {
         Self { upstream, exchange }
     }
 
-    /// Passes bytes between the client and the upstream until both have closed, or `closing` is ready.
+    /// Passes bytes between the client and the upstream until both have closed, `closing` is ready, or the session is
+    /// over that it was opened with.
     pub async fn pass(
         self,
         client: impl AsyncRead + AsyncWrite + Unpin,
@@ -25,7 +30,14 @@ impl Tunnel {
         closing: impl Future<Output = ()>,
     ) {
         let Self { upstream, mut exchange } = self;
-        let end = upstream.pass(client, early, closing, |passed| exchange.passed(passed)).await;
+        let (mut bond, mut closing) = (exchange.bond.take(), pin!(closing));
+        let why = |cx: &mut Context<'_>| {
+            if bond.as_mut().is_some_and(|bond| bond.poll_cut(cx).is_ready()) {
+                return Poll::Ready(TunnelEnd::SessionOver);
+            }
+            closing.as_mut().poll(cx).map(|()| TunnelEnd::Leaving)
+        };
+        let end = upstream.pass(client, early, why, |passed| exchange.passed(passed)).await;
         exchange.parted(&end);
     }
 }

@@ -5,8 +5,6 @@ use http::{HeaderMap, HeaderValue, Method, Version, header};
 
 const PROTOCOL: &[u8] = b"websocket";
 
-/// A Close frame with 1001, "going away", as servers send it.
-const GOING_AWAY: [u8; 4] = [CLOSE_AND_FINAL, 2, 0x03, 0xe9];
 const CLOSE_AND_FINAL: u8 = 0x88;
 const CLOSE: u8 = 0x8;
 const MASKED: u8 = 0x80;
@@ -44,6 +42,24 @@ pub fn announce(headers: &mut HeaderMap) {
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }
 
+/// Why the gateway ends a WebSocket (RFC 6455 section 7.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goodbye {
+    /// 1001: nobody uses it, or the gateway leaves.
+    GoingAway,
+    /// 1008: whoever it was opened for may not use it any more.
+    SessionOver,
+}
+
+impl Goodbye {
+    fn payload(self) -> &'static [u8] {
+        match self {
+            Self::GoingAway => b"\x03\xe9",
+            Self::SessionOver => b"\x03\xf0the session is over",
+        }
+    }
+}
+
 /// Who is told that the gateway leaves: clients mask what they send, servers do not (RFC 6455 section 5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
@@ -54,17 +70,21 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// A Close frame with 1001, "going away".
-    pub fn going_away(self) -> Vec<u8> {
-        let [first, length, status @ ..] = GOING_AWAY;
+    /// A Close frame.
+    pub fn close(self, why: Goodbye) -> Vec<u8> {
+        let payload = why.payload();
+        let mut frame = vec![CLOSE_AND_FINAL, payload.len() as u8];
         if self == Self::Client {
-            return GOING_AWAY.to_vec();
+            frame.extend_from_slice(payload);
+            return frame;
         }
         let mut mask = [0; 4];
         // Without randomness the mask hides nothing, and there is nothing to hide.
         let _ = getrandom::fill(&mut mask);
-        let masked = status.iter().zip(mask).map(|(byte, mask)| byte ^ mask);
-        [first, MASKED | length].into_iter().chain(mask).chain(masked).collect()
+        frame[1] |= MASKED;
+        frame.extend(mask);
+        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        frame
     }
 }
 
@@ -171,9 +191,11 @@ mod tests {
     }
 
     #[test]
-    fn going_away_reads_back_with_and_without_mask() {
-        for peer in [Peer::Client, Peer::Server] {
-            let frame = peer.going_away();
+    fn a_goodbye_reads_back_with_and_without_mask() {
+        let peers = [Peer::Client, Peer::Server];
+        for (peer, why) in peers.into_iter().flat_map(|peer| [(peer, Goodbye::GoingAway), (peer, Goodbye::SessionOver)])
+        {
+            let frame = peer.close(why);
             let mut frames = Frames::default();
             assert_eq!(frames.pass_frame(&frame), frame.len());
             assert!(frames.is_between() && frames.said_close());

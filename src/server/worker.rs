@@ -122,7 +122,7 @@ async fn work(worker: Worker, Start { sockets, shared }: Start) {
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => return,
-            _ = housekeeping.tick() => shared.gateway.current().upstreams().settle(worker),
+            _ = housekeeping.tick() => shared.gateway.current().settle(worker),
         }
     }
 }

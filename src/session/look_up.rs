@@ -142,17 +142,18 @@ impl Sessions {
 
     /// An upstream may have changed the record of this id: the next request reads it again, and does not wait until
     /// Redis tells.
-    pub fn doubt(&self, id: &SessionId) {
-        if self.near.is_some() {
-            self.changed(&self.format.key(id), Change::Any);
+    pub fn doubt(self: &Arc<Self>, id: &SessionId, worker: Worker) {
+        if self.near.is_some() || !self.tethers.is_unused() {
+            self.changed(&self.format.key(id), Change::Any, worker);
         }
     }
 
     /// The gateway itself changed a record: the next request must see it, and does not wait until Redis tells.
-    pub(super) fn changed(&self, key: &str, change: Change) {
+    pub(super) fn changed(self: &Arc<Self>, key: &str, change: Change, worker: Worker) {
         if let Some(near) = &self.near {
             near.notice(key.as_bytes(), change);
         }
+        self.judge_streams(key, worker);
     }
 
     pub(super) async fn look_up(

@@ -12,7 +12,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use cookie::Cookie;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// The longest command, in bytes.
 const COMMAND_MAX: usize = 16 * 1024;
@@ -122,7 +122,7 @@ impl Sessions {
     /// `presented` is the id whose record the request's cookie names. A record is never brought back: where it is
     /// gone, a new anonymous session begins. After an error the response must not reach the client.
     pub async fn obey(
-        &self,
+        self: &Arc<Self>,
         commands: &Commands,
         presented: Option<&SessionId>,
         https: bool,
@@ -154,7 +154,7 @@ impl Sessions {
 
     /// Ends a session for good. Where an app may be about to write its record again, that it was revoked is known
     /// before the record is gone.
-    async fn end(&self, id: &SessionId, worker: Worker) -> Result<(), Outage> {
+    async fn end(self: &Arc<Self>, id: &SessionId, worker: Worker) -> Result<(), Outage> {
         let key = self.format.key(id);
         if self.revocations.tombstone_key(&key).is_some() {
             let reading = self.store.read_whole(worker, &key, [None; 2]).await?;
@@ -162,12 +162,12 @@ impl Sessions {
             self.revocations.revoke(&key, remaining, &self.store, worker).await?;
         }
         let deleted = self.store.delete(worker, &key).await;
-        self.changed(&key, Change::Deleted);
+        self.changed(&key, Change::Deleted, worker);
         deleted.map(drop)
     }
 
     async fn change(
-        &self,
+        self: &Arc<Self>,
         own: &Own,
         commands: &Commands,
         id: &SessionId,
@@ -179,7 +179,7 @@ impl Sessions {
         };
         let key = self.format.key(id);
         let updated = self.store.update(worker, &key, change).await;
-        self.changed(&key, Change::Written);
+        self.changed(&key, Change::Written, worker);
         updated.map_err(|cause| match cause {
             NotUpdated::Outage(outage) => Disobedience::Outage(outage),
             NotUpdated::Refused(fault) => Disobedience::Fault(fault),

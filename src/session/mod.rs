@@ -16,6 +16,7 @@ mod newcomers;
 mod recent;
 mod revocation;
 pub mod store;
+mod tether;
 pub mod value;
 mod verdicts;
 mod watcher;
@@ -41,6 +42,8 @@ use recent::Recent;
 use revocation::Revocations;
 use std::sync::{Arc, OnceLock};
 use store::{Outage, Store};
+pub use tether::Tether;
+use tether::Tethers;
 use value::{Value, json, selection::Selection};
 use verdicts::Verdicts;
 pub use watcher::{Watcher, compile};
@@ -68,6 +71,7 @@ pub struct Sessions {
     store: Store,
     verdicts: Verdicts,
     near: Option<NearCache>,
+    tethers: Arc<Tethers>,
 }
 
 /// Whether a request counts as use of its session.
@@ -167,6 +171,7 @@ impl Sessions {
             deletion_is_final: config.deletion_is_final,
             newcomers: Recent::default(),
             near: None,
+            tethers: Arc::default(),
         }
     }
 

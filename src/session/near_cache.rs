@@ -135,6 +135,11 @@ impl NearCache {
         self.proof.moment(instant)
     }
 
+    /// Whether every change is heard.
+    pub(super) fn is_proven(&self) -> bool {
+        self.proof.watch(self.proof.now()).is_some()
+    }
+
     /// What a cookie's value is known to prove.
     pub(super) fn named(&self, cookie: &[u8]) -> Option<Arc<Named>> {
         self.cookies.get(cookie)

@@ -29,6 +29,7 @@ pub(super) struct Verdicts {
     unreadable: Counter,
     resurrections: Counter,
     secrets: [Counter; 2],
+    cuts: Counter,
 }
 
 impl Verdicts {
@@ -38,6 +39,7 @@ impl Verdicts {
             unreadable: metrics.counter(&families::UNREADABLE, &[session.preset.format]),
             resurrections: metrics.counter(&families::RESURRECTIONS, &[&session.name]),
             secrets: ["newest", "older"].map(|word| metrics.counter(&families::SECRETS, &[&session.name, word])),
+            cuts: metrics.counter(&families::STREAMS_CUT, &[&session.name]),
         }
     }
 
@@ -51,6 +53,11 @@ impl Verdicts {
     /// A session is valid whose cookie is signed with the newest of several secrets, or with an older one.
     pub(super) fn signed(&self, with_newest: bool, worker: Worker) {
         self.secrets[usize::from(!with_newest)].add(worker);
+    }
+
+    /// Streams were ended because their session was over.
+    pub(super) fn cut(&self, streams: u64, worker: Worker) {
+        self.cuts.add_many(worker, streams);
     }
 
     /// A record was written again although its session is over for good.

@@ -3,10 +3,14 @@
 use super::{Sessions, near_cache::NearCache, revocation, store::Store};
 use crate::{
     config::Config,
-    redis::{Event, Hearing, Listener, Proof, Status},
+    redis::{Change, Event, Hearing, Listener, Proof, Status},
+    tasks::Worker,
     telemetry::metrics::Metrics,
 };
 use std::sync::Arc;
+
+/// Of what is judged aside.
+const WORKER: Worker = Worker(0);
 
 /// Keeps the memory of some sessions true. Without it nothing is answered from memory.
 #[derive(Debug)]
@@ -15,13 +19,22 @@ pub struct Watcher {
     proof: Arc<Proof>,
 }
 
-/// Prepares all `[session]`s of a configuration, with memory where the store tells of changes.
-pub fn compile(config: &Config, store: &Store, metrics: &Metrics) -> (Vec<Arc<Sessions>>, Option<Watcher>) {
+/// Prepares all `[session]`s of a configuration, with memory where the store tells of changes. Streams that are open
+/// stay with the session of the same name.
+pub fn compile(
+    config: &Config,
+    store: &Store,
+    metrics: &Metrics,
+    previous: &[Arc<Sessions>],
+) -> (Vec<Arc<Sessions>>, Option<Watcher>) {
     let cache = &config.store.cache;
     let redis = store.redis().filter(|_| cache.entries > 0);
     let proof = Arc::new(Proof::new(cache.max_staleness));
     let sessions = config.sessions.iter().map(|session| {
         let mut sessions = Sessions::compile(session, store.clone(), metrics);
+        if let Some(previous) = previous.iter().find(|previous| *previous.name == *session.name) {
+            sessions.tethers = previous.tethers.clone();
+        }
         // Without a prefix every change of every key would have to be heard, those of foreign queues, too.
         if redis.is_some() && !session.prefix.is_empty() {
             sessions.near = Some(NearCache::new(&session.name, cache.entries, proof.clone(), metrics));
@@ -78,13 +91,26 @@ impl Sessions {
                 Some(record) => {
                     self.tombstone_changed(&record, change);
                     near.notice(&record, change);
+                    self.streams_changed(&record, change);
                 }
                 None => {
                     self.record_changed(near, key, change);
                     near.notice(key, change);
+                    self.streams_changed(key, change);
                 }
             },
-            Event::Cleared => near.clear(),
+            Event::Cleared => {
+                near.clear();
+                self.judge_all_streams(WORKER);
+            }
+        }
+    }
+
+    fn streams_changed(self: &Arc<Self>, key: &[u8], change: Change) {
+        if change != Change::Renewed
+            && let Ok(key) = str::from_utf8(key)
+        {
+            self.judge_streams(key, WORKER);
         }
     }
 }

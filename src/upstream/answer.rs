@@ -3,8 +3,7 @@
 use super::{
     endpoint::Place,
     failure::Failure,
-    meter::Open,
-    streaming::{Lease, Patience, Streaming},
+    streaming::{Lasts, Lease, Patience, Streaming},
     tunnel::Tunnel,
 };
 use crate::{
@@ -20,21 +19,21 @@ use std::time::{Duration, Instant};
 
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// Makes an answer safe. `websocket` opens one where one was asked for; the body is over at `deadline`.
+/// Makes an answer safe. `websocket`: one was asked for; the body is over at `deadline`.
 pub(super) fn accept(
     mut response: Response<Incoming>,
     mut lease: Lease,
     section: &Upstream,
-    websocket: Option<impl FnOnce() -> Open>,
+    websocket: bool,
     deadline: Option<Instant>,
 ) -> Result<Response<Streaming>, (Failure, Place)> {
     let agrees = response.status() == StatusCode::SWITCHING_PROTOCOLS && websocket::is_named(response.headers());
-    let upgrade = websocket.filter(|_| agrees).map(|open| (hyper::upgrade::on(&mut response), open()));
+    let upgrade = (websocket && agrees).then(|| hyper::upgrade::on(&mut response));
     let (mut head, incoming) = response.into_parts();
-    if let Some((upgrade, open)) = upgrade {
+    if let Some(upgrade) = upgrade {
         hop_by_hop::strip(&mut head.headers);
         websocket::announce(&mut head.headers);
-        let tunnel = Tunnel::new(upgrade, lease, section.tunnel_idle, open);
+        let tunnel = Tunnel::new(upgrade, lease, section.tunnel_idle);
         return Ok(Response::from_parts(head, Streaming::before(tunnel, incoming)));
     }
     if head.status.is_informational() {
@@ -52,8 +51,12 @@ pub(super) fn accept(
         head.headers.remove(CONTENT_LENGTH);
     }
     hop_by_hop::strip(&mut head.headers);
-    let silence = if may_be_silent(&head.headers) { section.tunnel_idle } else { section.idle_timeout };
-    Ok(Response::from_parts(head, Streaming::new(incoming, lease, Patience { silence, deadline })))
+    let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let is_event_stream = kind.starts_with(b"text/event-stream");
+    let may_be_silent = is_event_stream || kind.starts_with(b"application/grpc");
+    let silence = if may_be_silent { section.tunnel_idle } else { section.idle_timeout };
+    let lasts = if is_event_stream { Lasts::Events } else { Lasts::Perhaps };
+    Ok(Response::from_parts(head, Streaming::new(incoming, lease, Patience { silence, deadline }, lasts)))
 }
 
 /// Framing that two clients may read differently.
@@ -83,12 +86,6 @@ fn keepalive_of(headers: &HeaderMap) -> Option<Duration> {
     let parameters = headers.get(&KEEP_ALIVE)?.to_str().ok()?;
     let timeout = parameters.split(',').find_map(|parameter| parameter.trim().strip_prefix("timeout="))?;
     Some(Duration::from_secs(timeout.parse::<u32>().ok()?.saturating_sub(1).into()))
-}
-
-/// Event streams and gRPC may be silent for as long as they like.
-fn may_be_silent(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    kind.starts_with(b"text/event-stream") || kind.starts_with(b"application/grpc")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::Failure;
 use crate::{
     tasks::Worker,
-    telemetry::metrics::{Counter, Gauge, Histogram, Metrics, Tally, families},
+    telemetry::metrics::{Counter, Histogram, Metrics, Tally, families},
 };
 use std::time::Duration;
 
@@ -13,7 +13,6 @@ pub struct Meter {
     duration: Histogram,
     errors: Tally,
     cookies_removed: Counter,
-    websockets: Gauge,
     retries: Counter,
     ejections: Counter,
 }
@@ -26,7 +25,6 @@ impl Meter {
             cookies_removed: metrics.counter(&families::COOKIES_REMOVED, &[upstream]),
             retries: metrics.counter(&families::RETRIES, &[upstream]),
             ejections: metrics.counter(&families::EJECTIONS, &[upstream]),
-            websockets: metrics.gauge(&families::WEBSOCKETS, &[upstream]),
         }
     }
 
@@ -58,24 +56,8 @@ impl Meter {
         self.ejections.add(worker);
     }
 
-    /// A WebSocket begins; it counts until this is dropped.
-    pub(super) fn websocket(&self) -> Open {
-        self.websockets.rise();
-        Open(self.websockets.clone())
-    }
-
     /// It tried to set cookies that it may not set.
     pub fn removed_cookies(&self, worker: Worker, count: usize) {
         self.cookies_removed.add_many(worker, count as u64);
-    }
-}
-
-/// One of the things that are open, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Open(Gauge);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fall();
     }
 }

@@ -27,7 +27,7 @@ use crate::{
 pub use affinity::{Origin, hash, rendezvous};
 pub use failure::Failure;
 pub use meter::Meter;
-pub use streaming::{StreamFault, Streaming};
+pub use streaming::{Lasts, StreamFault, Streaming};
 use target::Maker;
 pub use target::{Target, Terms};
 use tls::Tls;

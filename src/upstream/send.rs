@@ -5,7 +5,6 @@ use super::{
     connection::Connection,
     endpoint::Place,
     failure::Failure,
-    meter::Meter,
     replay::Replay,
     streaming::{Lease, Streaming},
 };
@@ -30,7 +29,6 @@ use std::{
 /// What stays the same whichever endpoint is asked.
 pub(super) struct Asked<'a> {
     pub(super) section: &'a Upstream,
-    pub(super) meter: &'a Meter,
     pub(super) worker: Worker,
     /// The request's body, where it has one.
     pub(super) progress: Option<Progress>,
@@ -137,8 +135,7 @@ fn accept(
 ) -> Result<Response<Streaming>, Miss> {
     place.endpoint().health().succeeded();
     let lease = Lease { connection, place, worker: asked.worker, sent: asked.progress.clone() };
-    let websocket = asked.websocket.then_some(|| asked.meter.websocket());
-    answer::accept(response, lease, asked.section, websocket, asked.deadline).map_err(|(failure, place)| Miss {
+    answer::accept(response, lease, asked.section, asked.websocket, asked.deadline).map_err(|(failure, place)| Miss {
         failure,
         place,
         again: Again::No,

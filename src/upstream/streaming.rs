@@ -26,6 +26,18 @@ pub struct Streaming {
     patience: Patience,
     silence: Option<Pin<Box<Sleep>>>,
     tunnel: Option<Box<Tunnel>>,
+    lasts: Lasts,
+}
+
+/// How long an answer goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasts {
+    /// As long as its WebSocket.
+    WebSocket,
+    /// Until somebody leaves: it is an event stream.
+    Events,
+    /// It does not say.
+    Perhaps,
 }
 
 /// How long a body may take.
@@ -56,6 +68,8 @@ pub enum StreamFault {
     Overdue,
     /// The connection or its framing broke.
     Broken(hyper::Error),
+    /// The session is over that it was given to.
+    SessionOver,
 }
 
 impl std::fmt::Display for StreamFault {
@@ -64,6 +78,7 @@ impl std::fmt::Display for StreamFault {
             Self::Silent => f.write_str("the upstream fell silent in the middle of its body"),
             Self::Overdue => f.write_str("the exchange took longer than total_timeout"),
             Self::Broken(error) => write!(f, "the upstream's body broke off: {error}"),
+            Self::SessionOver => f.write_str("the session is over"),
         }
     }
 }
@@ -80,8 +95,8 @@ impl Lease {
 }
 
 impl Streaming {
-    pub(super) fn new(incoming: Incoming, lease: Lease, patience: Patience) -> Self {
-        let mut body = Self { incoming, lease: Some(lease), patience, silence: None, tunnel: None };
+    pub(super) fn new(incoming: Incoming, lease: Lease, patience: Patience, lasts: Lasts) -> Self {
+        let mut body = Self { incoming, lease: Some(lease), patience, silence: None, tunnel: None, lasts };
         if body.incoming.is_end_stream() {
             body.end();
         }
@@ -91,12 +106,18 @@ impl Streaming {
     /// The empty body of an answer after which the connection is a WebSocket's.
     pub(super) fn before(tunnel: Tunnel, incoming: Incoming) -> Self {
         let patience = Patience { silence: Duration::ZERO, deadline: None };
-        Self { incoming, lease: None, patience, silence: None, tunnel: Some(Box::new(tunnel)) }
+        Self { incoming, lease: None, patience, silence: None, tunnel: Some(Box::new(tunnel)), lasts: Lasts::WebSocket }
     }
 
     /// The endpoint that it comes from, until it is over.
     pub(super) fn endpoint(&self) -> Option<&Arc<Endpoint>> {
         self.lease.as_ref().map(|lease| lease.place.endpoint())
+    }
+
+    /// How long it goes on; `None` = it is over, or says how long it is.
+    pub fn lasts(&self) -> Option<Lasts> {
+        let goes_on = self.tunnel.is_some() || !self.incoming.is_end_stream();
+        (goes_on && (self.lasts != Lasts::Perhaps || self.incoming.size_hint().exact().is_none())).then_some(self.lasts)
     }
 
     /// The WebSocket that the upstream has agreed to, if this is the body of such an answer.

@@ -181,7 +181,6 @@ impl Target {
         let websocket = request.headers().contains_key(UPGRADE);
         let asked = Asked {
             section,
-            meter: &inner.meter,
             worker: terms.worker,
             progress,
             websocket,

@@ -1,9 +1,9 @@
 //! A WebSocket between a client and an upstream: bytes pass as they are, and the gateway itself says nothing but goodbye.
 
-use super::{meter::Open, streaming::Lease};
+use super::streaming::Lease;
 use crate::{
     clock,
-    http::websocket::{Frames, Peer},
+    http::websocket::{Frames, Goodbye, Peer},
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -33,7 +33,6 @@ pub struct Tunnel {
     upgrade: OnUpgrade,
     lease: Lease,
     idle: Duration,
-    open: Open,
 }
 
 /// Bytes that have just passed.
@@ -54,6 +53,8 @@ pub enum TunnelEnd {
     Idle,
     /// The gateway leaves.
     Leaving,
+    /// The session is over that it was opened with.
+    SessionOver,
     /// One side broke off.
     Broken(io::Error),
 }
@@ -64,23 +65,33 @@ impl std::fmt::Display for TunnelEnd {
             Self::Closed => f.write_str("both sides have closed it"),
             Self::Idle => f.write_str("nothing passed within tunnel_idle"),
             Self::Leaving => f.write_str("the gateway leaves"),
+            Self::SessionOver => f.write_str("the session is over"),
             Self::Broken(error) => write!(f, "one side broke off: {error}"),
         }
     }
 }
 
+impl TunnelEnd {
+    fn goodbye(&self) -> Goodbye {
+        match self {
+            Self::SessionOver => Goodbye::SessionOver,
+            Self::Closed | Self::Idle | Self::Leaving | Self::Broken(_) => Goodbye::GoingAway,
+        }
+    }
+}
+
 impl Tunnel {
-    pub(super) fn new(upgrade: OnUpgrade, lease: Lease, idle: Duration, open: Open) -> Self {
-        Self { upgrade, lease, idle, open }
+    pub(super) fn new(upgrade: OnUpgrade, lease: Lease, idle: Duration) -> Self {
+        Self { upgrade, lease, idle }
     }
 
     /// Passes bytes until both sides have closed; `early` is what the client sent before it was told that it may.
-    /// Once `closing` is ready, both sides are sent a Close frame, each behind the frame that is open.
+    /// Once `closing` says why, both sides are sent a Close frame, each behind the frame that is open.
     pub async fn pass(
         self,
         client: impl AsyncRead + AsyncWrite + Unpin,
         early: &[u8],
-        closing: impl Future<Output = ()>,
+        mut closing: impl FnMut(&mut Context<'_>) -> Poll<TunnelEnd>,
         mut tell: impl FnMut(Passed),
     ) -> TunnelEnd {
         let upstream = match self.upgrade.await {
@@ -89,15 +100,17 @@ impl Tunnel {
         };
         let mut ends = Ends { client, upstream, up: Way::new(Peer::Server), down: Way::new(Peer::Client) };
         ends.up.take(early);
-        let (mut closing, mut alarm) = (pin!(closing), pin!(tokio::time::sleep(self.idle)));
-        let (mut moved, mut leaving, mut parted) = (clock::now(), None, false);
+        let mut alarm = pin!(tokio::time::sleep(self.idle));
+        let (mut moved, mut leaving, mut parted) = (clock::now(), None::<TunnelEnd>, false);
         let mut idle = self.idle;
         let end = poll_fn(|cx| {
-            if leaving.is_none() && closing.as_mut().poll(cx).is_ready() {
-                leaving = Some(TunnelEnd::Leaving);
+            if leaving.is_none()
+                && let Poll::Ready(end) = closing(cx)
+            {
+                leaving = Some(end);
             }
             loop {
-                let (passed, over) = ends.poll(leaving.is_some(), cx);
+                let (passed, over) = ends.poll(leaving.as_ref().map(TunnelEnd::goodbye), cx);
                 if passed.to_client + passed.to_upstream > 0 {
                     moved = clock::now();
                     tell(passed);
@@ -108,8 +121,9 @@ impl Tunnel {
                     Poll::Pending => {}
                 }
                 if leaving.is_some() && !parted {
-                    // A frame that is open may take as long as the drain does.
-                    if !ends.up.has_left || !ends.down.has_left {
+                    // A frame that is open may take as long as the drain does, but whose session is over must go now.
+                    let may_wait = matches!(leaving, Some(TunnelEnd::Leaving));
+                    if may_wait && !ends.up.has_left || !ends.down.has_left {
                         return Poll::Pending;
                     }
                     alarm.as_mut().reset((clock::now() + FAREWELL).into());
@@ -132,7 +146,7 @@ impl Tunnel {
             }
         })
         .await;
-        drop((self.lease, self.open));
+        drop(self.lease);
         end
     }
 }
@@ -151,7 +165,7 @@ where
     U: AsyncRead + AsyncWrite + Unpin,
 {
     /// Passes what can pass now; ready when both ways are over, or one end broke.
-    fn poll(&mut self, leaving: bool, cx: &mut Context<'_>) -> (Passed, Poll<io::Result<()>>) {
+    fn poll(&mut self, leaving: Option<Goodbye>, cx: &mut Context<'_>) -> (Passed, Poll<io::Result<()>>) {
         let before = (self.up.passed, self.down.passed);
         let up = self.up.poll(&mut self.client, &mut self.upstream, leaving, cx);
         let down = self.down.poll(&mut self.upstream, &mut self.client, leaving, cx);
@@ -196,7 +210,13 @@ impl Way {
         }
     }
 
-    fn poll<R, W>(&mut self, from: &mut R, to: &mut W, leaving: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    fn poll<R, W>(
+        &mut self,
+        from: &mut R,
+        to: &mut W,
+        leaving: Option<Goodbye>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -211,8 +231,8 @@ impl Way {
                     self.rest = Vec::new();
                 }
             }
-            if leaving && !self.has_left && self.frames.is_between() {
-                self.leave();
+            if let Some(why) = leaving.filter(|_| !self.has_left && self.frames.is_between()) {
+                self.leave(why);
                 continue;
             }
             let mut piece = [const { MaybeUninit::uninit() }; PIECE_BYTES];
@@ -232,8 +252,8 @@ impl Way {
                 ready!(self.flush(to.as_mut(), cx))?;
                 ready!(to.as_mut().poll_shutdown(cx))?;
                 self.shut = true;
-            } else if leaving {
-                self.take_last(piece);
+            } else if let Some(why) = leaving {
+                self.take_last(piece, why);
             } else if let Poll::Ready(taken) = to.as_mut().poll_write(cx, piece) {
                 let taken = taken?;
                 self.wrote(taken)?;
@@ -253,24 +273,24 @@ impl Way {
     }
 
     /// Keeps what belongs to the frame that is open; what follows it is only looked at for an answer to the goodbye.
-    fn take_last(&mut self, mut piece: &[u8]) {
+    fn take_last(&mut self, mut piece: &[u8], why: Goodbye) {
         if !self.has_left {
             let (open, later) = piece.split_at(self.frames.pass_frame(piece));
             self.rest.extend_from_slice(open);
             piece = later;
             if self.frames.is_between() {
-                self.leave();
+                self.leave(why);
             }
         }
         self.frames.pass(piece);
         self.ended |= self.has_left && self.frames.said_close();
     }
 
-    fn leave(&mut self) {
+    fn leave(&mut self, why: Goodbye) {
         self.has_left = true;
         self.ended |= self.frames.said_close();
         if !self.frames.said_close() {
-            self.rest.extend(self.to.going_away());
+            self.rest.extend(self.to.close(why));
         }
     }
 

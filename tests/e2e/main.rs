@@ -35,6 +35,7 @@ mod quick_start;
 mod refusals;
 mod reload;
 mod rules;
+mod session_end;
 mod sessions_express;
 mod sessions_several;
 mod socket_activation;

@@ -102,9 +102,9 @@ fn messages_of_every_kind_and_size_come_back_as_they_were_sent() {
     socket.close(Some(CloseFrame { code: CloseCode::Normal, reason: "done".into() })).unwrap();
     assert!(matches!(socket.read().unwrap(), Message::Close(Some(frame)) if frame.code == CloseCode::Normal));
     let open = |wanted: &str| get("/metrics").send(gateway.admin).text().contains(wanted);
-    assert!(open("onedoor_websockets{upstream=\"app\"} 1"));
+    assert!(open("onedoor_websockets{rule=\"rules[0] /**\",upstream=\"app\"} 1"));
     drop(socket);
-    eventually("none is open", || open("onedoor_websockets{upstream=\"app\"} 0").then_some(()));
+    eventually("none is open", || open("onedoor_websockets{rule=\"rules[0] /**\",upstream=\"app\"} 0").then_some(()));
     let line = gateway.log_line("\"status\":101");
     assert_eq!((line["upstream"].as_str(), line["rule"].as_str()), (Some("app"), Some("rules[0] /**")));
     let (sent, heard) = (line["received"].as_u64().unwrap(), line["bytes"].as_u64().unwrap());

@@ -46,6 +46,8 @@ families! {
         "Records of sessions that were over for good and that an app wrote again. They are refused all the same.";
     SECRETS = Counter "onedoor_session_secrets_total" ["session", "secret"]
         "Valid sessions while `secrets` names several, by what their cookie is signed with: `newest` or `older`. When `older` no longer grows, the old secrets can go.";
+    STREAMS_CUT = Counter "onedoor_streams_cut_total" ["session"]
+        "WebSockets and other streams that were ended because their session was over.";
     STORE_UP = Gauge "onedoor_store_up" [] "1 while all connections to the store are up.";
     STORE_DURATION = Histogram "onedoor_store_duration_seconds" [] "How long the store took for a command.";
     STORE_ERRORS = Tally "onedoor_store_errors_total" ["reason"]
@@ -60,7 +62,9 @@ families! {
         "How often an endpoint was taken out because requests to it failed.";
     RETRIES = Counter "onedoor_retries_total" ["upstream"]
         "Requests that were sent once more.";
-    WEBSOCKETS = Gauge "onedoor_websockets" ["upstream"] "WebSockets that are open.";
+    WEBSOCKETS = Gauge "onedoor_websockets" ["rule", "upstream"] "WebSockets that are open.";
+    STREAMS = Gauge "onedoor_streams" ["rule", "upstream"]
+        "Answers that go on: event streams, and others without a length from their fifth second on.";
     COOKIES_REMOVED = Counter "onedoor_set_cookies_removed_total" ["upstream"]
         "`Set-Cookie` lines of a session's name that the upstream may not set.";
     LOG_DROPPED = Counter "onedoor_log_lines_dropped_total" []
