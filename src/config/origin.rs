@@ -22,7 +22,6 @@ impl Origin {
         let https = match scheme.to_ascii_lowercase().as_str() {
             "http" => false,
             "https" => true,
-            "h2c" => return Err(Fault::new("`h2c://` is not supported yet", "use `http://`")),
             "unix" => return Err(Fault::new("this is not a URL", "`unix:/path` is written without `//`")),
             _ => return Err(Fault::new("this URL's scheme is not supported", "use `http://` or `https://`")),
         };

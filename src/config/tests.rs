@@ -119,7 +119,7 @@ fn a_managed_session_needs_a_format_and_nothing_else() {
     );
     let hour = Duration::from_secs(3600);
     assert_eq!(session.format, session::Format::Onedoor { ttl: hour, max_age: 12 * hour });
-    let endpoint = upstreams::Endpoint { https: false, host: "::1".into(), port: 81, socket: None };
+    let endpoint = upstreams::Endpoint { https: false, h2c: false, host: "::1".into(), port: 81, socket: None };
     assert_eq!((config.upstreams[1].name.as_str(), &config.upstreams[1].endpoints[0]), ("http://[::1]:81", &endpoint));
     assert_eq!(config.upstreams[1].connections, 1024);
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use http::{HeaderName, HeaderValue, StatusCode, uri::PathAndQuery};
 use rustls::pki_types::ServerName;
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{borrow::Cow, net::IpAddr, path::PathBuf, time::Duration};
 use toml::de::DeValue;
 
 mod keys;
@@ -64,6 +64,8 @@ pub struct Upstream {
 pub struct Endpoint {
     /// `https` rather than `http`.
     pub https: bool,
+    /// `h2c`: HTTP/2 without TLS, known beforehand.
+    pub h2c: bool,
     /// Name or address; an IPv6 address without brackets.
     pub host: String,
     /// The port, written or the scheme's own.
@@ -93,7 +95,12 @@ impl std::fmt::Display for Endpoint {
         if let Some(socket) = &self.socket {
             return write!(f, "unix:{}", socket.display());
         }
-        write!(f, "{}://{}", if self.https { "https" } else { "http" }, self.authority())
+        let scheme = match self {
+            Self { https: true, .. } => "https",
+            Self { h2c: true, .. } => "h2c",
+            _ => "http",
+        };
+        write!(f, "{scheme}://{}", self.authority())
     }
 }
 
@@ -321,11 +328,14 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, Fault> {
             return Err(Fault::new("the socket's path is not absolute", "such as \"unix:/run/app.sock\""));
         }
         let socket = Some(PathBuf::from(path));
-        return Ok(Endpoint { https: false, host: "localhost".to_owned(), port: 80, socket });
+        return Ok(Endpoint { https: false, h2c: false, host: "localhost".to_owned(), port: 80, socket });
     }
-    let origin = Origin::parse(text).map_err(|fault| missing_scheme(text).unwrap_or(fault))?;
+    // But for the protocol it is a URL of http.
+    let behind_h2c = text.get(..6).filter(|scheme| scheme.eq_ignore_ascii_case("h2c://")).map(|_| &text[6..]);
+    let url = behind_h2c.map_or(Cow::Borrowed(text), |rest| Cow::Owned(format!("http://{rest}")));
+    let origin = Origin::parse(&url).map_err(|fault| missing_scheme(text).unwrap_or(fault))?;
     let host = origin.host.trim_matches(['[', ']']).to_owned();
-    Ok(Endpoint { https: origin.https, host, port: origin.port, socket: None })
+    Ok(Endpoint { https: origin.https, h2c: behind_h2c.is_some(), host, port: origin.port, socket: None })
 }
 
 fn missing_scheme(text: &str) -> Option<Fault> {

@@ -3,7 +3,7 @@
 use super::{exchange::Exchange, tunnel::Tunnel};
 use crate::upstream::{StreamFault, Streaming};
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use std::{
     pin::Pin,
     task::{Context, Poll},
@@ -110,7 +110,10 @@ impl http_body::Body for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let ended = self.is_end_stream();
+        let ended = match &self.source {
+            Source::Own(text) => text.is_none(),
+            Source::Upstream(streaming) => streaming.is_whole(),
+        };
         if let Some(exchange) = self.exchange.take() {
             exchange.end(ended);
         }

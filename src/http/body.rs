@@ -1,9 +1,12 @@
 //! A request's body on its way to the upstream: bounded in size and in silence, and able to say why it broke off.
 
+mod rewind;
+
 use crate::clock;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use rewind::Tape;
 use std::{
     future::Future,
     pin::Pin,
@@ -13,9 +16,18 @@ use std::{
 };
 use tokio::time::Sleep;
 
+pub use rewind::Rewind;
+
 /// The client's body, streamed; for most requests there is none, and what they carry through all steps is small.
 #[derive(Debug)]
-pub struct RequestBody(Option<Box<Streamed>>);
+pub struct RequestBody(Source);
+
+#[derive(Debug)]
+enum Source {
+    None,
+    Streamed(Box<Streamed>),
+    Kept(Tape),
+}
 
 #[derive(Debug)]
 struct Streamed {
@@ -98,17 +110,34 @@ impl RequestBody {
             return Ok(Self::none());
         }
         let progress = Progress::new();
-        Ok(Self(Some(Box::new(Streamed { incoming, timeout, left: limit, silence: None, progress }))))
+        Ok(Self(Source::Streamed(Box::new(Streamed { incoming, timeout, left: limit, silence: None, progress }))))
     }
 
     /// No body at all.
     pub fn none() -> Self {
-        Self(None)
+        Self(Source::None)
+    }
+
+    /// From now on the beginning of the body is kept, and this leads back to it; `None` for a request without a body.
+    pub fn rewind(&mut self) -> Option<Rewind> {
+        let source = match std::mem::replace(&mut self.0, Source::None) {
+            Source::Streamed(body) => Source::Kept(Tape::new(body)),
+            source => source,
+        };
+        self.0 = source;
+        match &self.0 {
+            Source::Kept(tape) => Some(Rewind::of(tape)),
+            Source::None | Source::Streamed(_) => None,
+        }
     }
 
     /// How far it has come; `None` for a request without a body.
     pub fn progress(&self) -> Option<&Progress> {
-        self.0.as_ref().map(|body| &body.progress)
+        match &self.0 {
+            Source::None => None,
+            Source::Streamed(body) => Some(&body.progress),
+            Source::Kept(tape) => Some(&tape.progress),
+        }
     }
 }
 
@@ -116,6 +145,42 @@ impl Streamed {
     fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         self.progress.read(|state| state.fault = Some(fault));
         Poll::Ready(Some(Err(fault)))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                let timeout = self.timeout;
+                let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                return match silence.as_mut().poll(cx) {
+                    Poll::Ready(()) => self.fail(BodyFault::TimedOut),
+                    Poll::Pending => Poll::Pending,
+                };
+            }
+        };
+        match frame {
+            None => {
+                self.progress.read(|state| state.ended = true);
+                Poll::Ready(None)
+            }
+            Some(Err(_)) => self.fail(BodyFault::Broken),
+            Some(Ok(frame)) => {
+                self.moved();
+                let Some(data) = frame.data_ref() else {
+                    // Trailers are not forwarded; nothing follows them.
+                    return Poll::Ready(None);
+                };
+                let bytes = data.len() as u64;
+                match self.left {
+                    Some(left) if bytes > left => self.fail(BodyFault::TooLarge),
+                    left => {
+                        self.left = left.map(|left| left - bytes);
+                        Poll::Ready(Some(Ok(frame)))
+                    }
+                }
+            }
+        }
     }
 
     fn moved(&mut self) {
@@ -130,47 +195,26 @@ impl Body for RequestBody {
     type Error = BodyFault;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        let Some(this) = &mut self.get_mut().0 else { return Poll::Ready(None) };
-        let frame = match Pin::new(&mut this.incoming).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                let timeout = this.timeout;
-                let silence = this.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-                return match silence.as_mut().poll(cx) {
-                    Poll::Ready(()) => this.fail(BodyFault::TimedOut),
-                    Poll::Pending => Poll::Pending,
-                };
-            }
-        };
-        match frame {
-            None => {
-                this.progress.read(|state| state.ended = true);
-                Poll::Ready(None)
-            }
-            Some(Err(_)) => this.fail(BodyFault::Broken),
-            Some(Ok(frame)) => {
-                this.moved();
-                let Some(data) = frame.data_ref() else {
-                    // Trailers are not forwarded; nothing follows them.
-                    return Poll::Ready(None);
-                };
-                let bytes = data.len() as u64;
-                match this.left {
-                    Some(left) if bytes > left => this.fail(BodyFault::TooLarge),
-                    left => {
-                        this.left = left.map(|left| left - bytes);
-                        Poll::Ready(Some(Ok(frame)))
-                    }
-                }
-            }
+        match &mut self.get_mut().0 {
+            Source::None => Poll::Ready(None),
+            Source::Streamed(body) => body.poll(cx),
+            Source::Kept(tape) => tape.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|body| body.incoming.is_end_stream())
+        match &self.0 {
+            Source::None => true,
+            Source::Streamed(body) => body.incoming.is_end_stream(),
+            Source::Kept(tape) => tape.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |body| body.incoming.size_hint())
+        match &self.0 {
+            Source::None => SizeHint::with_exact(0),
+            Source::Streamed(body) => body.incoming.size_hint(),
+            Source::Kept(tape) => tape.size_hint(),
+        }
     }
 }

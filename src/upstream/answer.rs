@@ -11,7 +11,7 @@ use crate::{
     http::{hop_by_hop, message, websocket},
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
     header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
 };
 use hyper::body::Incoming;
@@ -36,6 +36,7 @@ pub(super) fn accept(
         let tunnel = Tunnel::new(upgrade, lease, section.tunnel_idle);
         return Ok(Response::from_parts(head, Streaming::before(tunnel, incoming)));
     }
+    head.version = Version::HTTP_11;
     if head.status.is_informational() {
         let text = format!("it answered {} without having been asked to", head.status);
         return Err((Failure::Invalid(text), lease.place));

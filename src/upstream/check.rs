@@ -1,6 +1,11 @@
 //! Active checks: every endpoint is asked now and then whether it is well.
 
-use super::{connection::Connection, endpoint::Endpoint, failure::Failure, target::Inner};
+use super::{
+    connection::{Connection, Speaks},
+    endpoint::Endpoint,
+    failure::Failure,
+    target::Inner,
+};
 use crate::{
     config::upstreams::{Health, Host},
     http::body::RequestBody,
@@ -46,7 +51,7 @@ async fn check(upstream: Arc<Inner>, endpoint: Arc<Endpoint>, health: Health) {
 
 /// Any status below 400 is well.
 async fn ask(upstream: &Inner, endpoint: &Endpoint, health: &Health) -> Result<(), Failure> {
-    let mut connection: Connection = endpoint.connect().await?;
+    let mut connection: Connection = endpoint.connect(Speaks::Any).await?;
     let host = match &upstream.section.host {
         Host::Literal(host) => host.clone(),
         Host::Auto | Host::Client | Host::Upstream => endpoint.authority().clone(),

@@ -1,6 +1,13 @@
 //! One endpoint of an upstream: its connections, and how many requests it has.
 
-use super::{affinity, connection::Connection, failure::Failure, health::Health, pool::Pool, tls::Tls};
+use super::{
+    affinity,
+    connection::{Connection, Speaks},
+    failure::Failure,
+    health::Health,
+    pool::Pool,
+    tls::Tls,
+};
 use crate::{
     config,
     tasks::{Worker, Workers},
@@ -108,8 +115,17 @@ impl Endpoint {
         (before < self.requests_max).then_some(place)
     }
 
-    pub(super) async fn connect(&self) -> Result<Connection, Failure> {
-        Connection::open(&self.spec, self.address, self.tls.as_ref(), self.connect_timeout).await
+    /// A connection of its own, which nobody else will use.
+    pub(super) async fn connect(&self, speaks: Speaks) -> Result<Connection, Failure> {
+        Connection::open(&self.spec, self.address, self.tls.as_ref(), speaks, self.connect_timeout).await
+    }
+
+    /// A new connection, or a place on one that has just become free or was opened meanwhile.
+    pub(super) async fn open(&self, worker: Worker, speaks: Speaks) -> Result<Connection, Failure> {
+        if speaks == Speaks::Http1 || self.tls.is_none() && !self.spec.h2c {
+            return self.connect(Speaks::Http1).await;
+        }
+        self.pool(worker).open(self.connect_timeout, Box::pin(self.connect(Speaks::Any))).await
     }
 }
 

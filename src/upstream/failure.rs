@@ -1,6 +1,7 @@
 //! Why an upstream gave no answer, and whose fault that is.
 
 use crate::http::body::BodyFault;
+use h2::Reason;
 
 /// Why there is no answer to forward.
 #[derive(Debug)]
@@ -31,12 +32,31 @@ impl std::fmt::Display for Failure {
 impl From<hyper::Error> for Failure {
     fn from(error: hyper::Error) -> Self {
         let text = describe(&error);
-        if error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
+        // Over HTTP/2 what is no sound answer ends its stream, or the connection, from this side.
+        let is_unsound = of_http2(&error).is_some_and(|error| error.is_library() && error.reason().is_some());
+        if is_unsound || error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
             Self::Invalid(text)
         } else {
             Self::Unreachable(text)
         }
     }
+}
+
+/// Whether the upstream said that it has not looked at the request at all (RFC 9113 section 8.7): it may be sent again,
+/// whatever it asks for.
+pub(super) fn is_refused(error: &hyper::Error) -> bool {
+    of_http2(error).is_some_and(|error| {
+        error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM))
+    })
+}
+
+/// Whether the upstream ended this one request, and not the connection.
+pub(super) fn is_reset(error: &hyper::Error) -> bool {
+    of_http2(error).is_some_and(|error| error.is_remote() && error.is_reset())
+}
+
+fn of_http2(error: &hyper::Error) -> Option<&h2::Error> {
+    std::error::Error::source(error)?.downcast_ref()
 }
 
 /// An error with its causes, as one line.

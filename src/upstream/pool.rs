@@ -1,17 +1,38 @@
 //! Connections that wait for their next request; one pool per worker and endpoint, so nobody fights for it.
 
-use super::connection::Connection;
+use super::{
+    connection::{Connection, Speaks},
+    failure::Failure,
+    shared::Shared,
+};
 use crate::clock;
 use std::{
-    sync::{Mutex, PoisonError},
+    future::Future,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
+use tokio::{sync, time::timeout};
 
-/// Unused connections, the most recently used on top.
+/// Unused connections of HTTP/1.1, the most recently used on top, and those of HTTP/2.
 #[derive(Debug)]
 pub(super) struct Pool {
     keepalive: Duration,
-    idle: Mutex<Vec<Idle>>,
+    kept: Mutex<Kept>,
+    /// The turn to open a connection that others will share.
+    turn: sync::Mutex<()>,
+    /// When that last failed, and why.
+    failed: Mutex<Option<(Instant, String)>>,
+    /// The last connection could not be shared.
+    is_plain: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    idle: Vec<Idle>,
+    shared: Vec<Shared>,
 }
 
 #[derive(Debug)]
@@ -22,15 +43,28 @@ struct Idle {
 
 impl Pool {
     pub(super) fn new(keepalive: Duration) -> Self {
-        Self { keepalive, idle: Mutex::new(Vec::new()) }
+        Self {
+            keepalive,
+            kept: Mutex::default(),
+            turn: sync::Mutex::default(),
+            failed: Mutex::default(),
+            is_plain: AtomicBool::new(false),
+        }
     }
 
-    /// Takes the most recently used connection that is still open and fresh.
-    pub(super) fn take(&self) -> Option<Connection> {
+    /// Takes a place on a shared connection if `speaks` allows that, else the most recently used one that is still open
+    /// and fresh.
+    pub(super) fn take(&self, speaks: Speaks) -> Option<Connection> {
         let now = clock::now();
-        self.locked(|idle| {
+        self.locked(|kept| {
+            if !kept.shared.is_empty()
+                && speaks == Speaks::Any
+                && let Some(connection) = kept.share()
+            {
+                return Some(connection);
+            }
             loop {
-                let Idle { connection, until } = idle.pop()?;
+                let Idle { connection, until } = kept.idle.pop()?;
                 if until > now && connection.is_open() {
                     return Some(connection);
                 }
@@ -40,20 +74,77 @@ impl Pool {
 
     /// Keeps a connection whose last exchange ended cleanly.
     pub(super) fn keep(&self, connection: Connection) {
+        if matches!(connection, Connection::Http2(_)) {
+            return;
+        }
         let keepalive = connection.keepalive().map_or(self.keepalive, |theirs| theirs.min(self.keepalive));
         if !keepalive.is_zero() && connection.is_open() {
             let until = clock::now() + keepalive;
-            self.locked(|idle| idle.push(Idle { connection, until }));
+            self.locked(|kept| kept.idle.push(Idle { connection, until }));
         }
+    }
+
+    /// Opens a connection, one after the other as long as they can be shared: who waits finds room on the one before.
+    /// A failure is that of all who waited for it.
+    pub(super) async fn open(
+        &self,
+        patience: Duration,
+        opening: impl Future<Output = Result<Connection, Failure>>,
+    ) -> Result<Connection, Failure> {
+        if self.is_plain.load(Relaxed) {
+            return self.note(opening.await);
+        }
+        let begun = clock::now();
+        let overdue = |_| Failure::Unreachable(format!("no connection within {patience:?}"));
+        let turn = timeout(patience, self.turn.lock()).await.map_err(overdue)?;
+        if let Some(connection) = self.locked(Kept::share) {
+            return Ok(connection);
+        }
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, why)) = failed.filter(|(at, _)| *at >= begun) {
+            return Err(Failure::Unreachable(why));
+        }
+        if self.is_plain.load(Relaxed) {
+            drop(turn);
+            return self.note(opening.await);
+        }
+        self.note(opening.await)
+    }
+
+    fn note(&self, opened: Result<Connection, Failure>) -> Result<Connection, Failure> {
+        match &opened {
+            Ok(Connection::Http2(stream)) => {
+                self.is_plain.store(false, Relaxed);
+                self.locked(|kept| kept.shared.push(stream.shared().clone()));
+            }
+            Ok(Connection::Http1 { .. }) => self.is_plain.store(true, Relaxed),
+            Err(failure) => {
+                let failed = (clock::now(), failure.to_string());
+                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failed);
+            }
+        }
+        opened
     }
 
     /// Closes what has been unused for too long.
     pub(super) fn close_unused(&self) {
         let now = clock::now();
-        self.locked(|idle| idle.retain(|kept| kept.until > now && kept.connection.is_open()));
+        self.locked(|kept| {
+            kept.idle.retain(|kept| kept.until > now && kept.connection.is_open());
+            let Some(then) = now.checked_sub(self.keepalive) else { return };
+            kept.shared.retain(|shared| shared.is_open() && !shared.is_unused_since(then));
+        });
     }
 
-    fn locked<T>(&self, change: impl FnOnce(&mut Vec<Idle>) -> T) -> T {
-        change(&mut self.idle.lock().unwrap_or_else(PoisonError::into_inner))
+    fn locked<T>(&self, change: impl FnOnce(&mut Kept) -> T) -> T {
+        change(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Kept {
+    /// A place on the first shared connection that has room, so that what is not needed any more falls idle.
+    fn share(&mut self) -> Option<Connection> {
+        self.shared.retain(Shared::is_open);
+        self.shared.iter().find_map(Shared::stream).map(Connection::Http2)
     }
 }

@@ -1,22 +1,31 @@
 //! What it takes to send a request again: its head as text, which is cheaper to write than a map is to copy.
 
-use crate::http::body::RequestBody;
+use crate::http::body::{RequestBody, Rewind};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
-/// A request that may run twice without harm (RFC 9110 section 9.2.2) and has no body.
+/// A request as it was before it was sent.
 pub(super) struct Replay {
     method: Method,
     target: Uri,
     /// Lines of `name:value`; neither holds a line end, a name no colon.
     fields: Vec<u8>,
+    body: Option<Rewind>,
 }
 
 impl Replay {
-    /// Notes `request`, if it is one that may be sent again.
+    /// Notes `request`, if it is one that may run twice without harm (RFC 9110 section 9.2.2) and has no body.
     pub(super) fn of(request: &Request<RequestBody>) -> Option<Self> {
-        if request.body().progress().is_some() || !request.method().is_idempotent() {
-            return None;
-        }
+        let may_run_twice = request.body().progress().is_none() && request.method().is_idempotent();
+        may_run_twice.then(|| Self::noted(request, None))
+    }
+
+    /// Notes `request`, whatever it asks for. From now on the beginning of its body is kept.
+    pub(super) fn of_any(request: &mut Request<RequestBody>) -> Option<Self> {
+        let body = request.body_mut().rewind();
+        Some(Self::noted(request, body))
+    }
+
+    fn noted(request: &Request<RequestBody>, body: Option<Rewind>) -> Self {
         let mut fields = Vec::with_capacity(1024);
         for (name, value) in request.headers() {
             fields.extend_from_slice(name.as_str().as_bytes());
@@ -24,11 +33,19 @@ impl Replay {
             fields.extend_from_slice(value.as_bytes());
             fields.push(b'\n');
         }
-        Some(Self { method: request.method().clone(), target: request.uri().clone(), fields })
+        Self { method: request.method().clone(), target: request.uri().clone(), fields, body }
     }
 
-    /// The request anew.
-    pub(super) fn into_request(self) -> Request<RequestBody> {
+    /// The request anew, if it may run twice without harm and has no body.
+    pub(super) fn twice(self) -> Option<Box<Request<RequestBody>>> {
+        if self.body.is_some() || !self.method.is_idempotent() {
+            return None;
+        }
+        self.into_request()
+    }
+
+    /// The request anew, unless more of its body is gone than was kept.
+    pub(super) fn into_request(self) -> Option<Box<Request<RequestBody>>> {
         let field = |line: &[u8]| {
             let colon = line.iter().position(|byte| *byte == b':')?;
             let name = HeaderName::from_bytes(&line[..colon]).ok()?;
@@ -38,12 +55,13 @@ impl Replay {
         for (name, value) in self.fields.split(|byte| *byte == b'\n').filter_map(field) {
             headers.append(name, value);
         }
-        let mut request = Request::new(RequestBody::none());
+        let body = self.body.map_or_else(|| Some(RequestBody::none()), Rewind::again)?;
+        let mut request = Request::new(body);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.target;
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = headers;
-        request
+        Some(Box::new(request))
     }
 }
 
@@ -59,7 +77,7 @@ mod tests {
             request.header("x-bytes", HeaderValue::from_bytes(b"\xff\t:").unwrap()).header("x-empty", "")
         };
         let request = request().body(RequestBody::none()).unwrap();
-        let again = Replay::of(&request).unwrap().into_request();
+        let again = Replay::of(&request).unwrap().twice().unwrap();
         assert_eq!(again.headers(), request.headers());
         assert_eq!(
             (again.method(), again.uri(), again.version()),

@@ -2,10 +2,10 @@
 
 use super::{
     answer,
-    connection::Connection,
+    connection::{Connection, Speaks},
     endpoint::Place,
-    failure::Failure,
-    replay::Replay,
+    failure::{self, Failure},
+    form,
     streaming::{Lease, Streaming},
 };
 use crate::{
@@ -15,11 +15,7 @@ use crate::{
     identity::Forward,
     tasks::Worker,
 };
-use http::{
-    HeaderValue, Request, Response, Uri, Version,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
-};
-use http_body::Body;
+use http::{HeaderValue, Request, Response, Uri, header::CONTENT_LENGTH};
 use hyper::body::Incoming;
 use std::{
     future::Future,
@@ -70,39 +66,55 @@ pub(super) async fn exchange(
     asked: &Asked<'_>,
     fresh: bool,
 ) -> Result<Response<Streaming>, Miss> {
-    while let Some(mut kept) = (!fresh).then(|| place.endpoint().pool(asked.worker).take()).flatten() {
+    let speaks = if asked.websocket { Speaks::Http1 } else { Speaks::Any };
+    while let Some(mut kept) = (!fresh).then(|| place.endpoint().pool(asked.worker).take(speaks)).flatten() {
         if !kept.is_ready().await {
             continue;
         }
-        let replay = if asked.section.retries == 0 { None } else { Replay::of(&request) };
+        let replay = if asked.section.retries == 0 { None } else { kept.replay(&mut request) };
         match answer(&mut kept, request, asked).await {
             Ok(response) => return accept(response, asked, kept, place),
-            Err((_, Some(unsent))) => request = unsent,
-            Err((failure, None)) => {
-                let counts = matches!(failure, Failure::TimedOut);
-                let again = match (replay, &failure) {
-                    (Some(replay), Failure::Unreachable(_)) => Again::Stale(Box::new(replay.into_request())),
+            Err((_, Fate::Unsent(unsent))) => request = unsent,
+            Err((failure, fate)) => {
+                let counts = matches!(failure, Failure::TimedOut) || matches!(fate, Fate::Reset);
+                let again = match (fate, replay, &failure) {
+                    (Fate::Refused, Some(replay), _) => replay.into_request().map_or(Again::No, Again::Stale),
+                    (Fate::Lost, Some(replay), Failure::Unreachable(_)) => {
+                        replay.twice().map_or(Again::No, Again::Stale)
+                    }
                     _ => Again::No,
                 };
                 return Err(Miss { failure, place, again, counts });
             }
         }
     }
+    if asked.websocket && place.endpoint().spec().h2c {
+        let failure = Failure::Invalid("an h2c endpoint takes no WebSockets".to_owned());
+        return Err(Miss { failure, place, again: Again::Unsent(request), counts: false });
+    }
     // Boxed: seldom needed, and every request would carry its size.
-    let mut fresh = match Box::pin(place.endpoint().connect()).await {
+    let mut fresh = match Box::pin(place.endpoint().open(asked.worker, speaks)).await {
         Ok(connection) => connection,
         Err(failure) => {
             return Err(Miss { failure, place, again: Again::Unsent(request), counts: true });
         }
     };
-    let replay = if asked.elsewhere && asked.section.retries > 0 { Replay::of(&request) } else { None };
+    let replay = if asked.section.retries > 0 && (asked.elsewhere || fresh.is_shared()) {
+        fresh.replay(&mut request)
+    } else {
+        None
+    };
     match answer(&mut fresh, request, asked).await {
         Ok(response) => accept(response, asked, fresh, place),
-        Err((failure, unsent)) => {
-            let counts = matches!(failure, Failure::TimedOut | Failure::Unreachable(_));
-            let again = match (unsent, replay, &failure) {
-                (Some(unsent), ..) => Again::Unsent(unsent),
-                (None, Some(replay), Failure::Unreachable(_)) => Again::Dropped(Box::new(replay.into_request())),
+        Err((failure, fate)) => {
+            let is_refused = matches!(fate, Fate::Refused);
+            let counts = !is_refused && matches!(failure, Failure::TimedOut | Failure::Unreachable(_));
+            let again = match (fate, replay, &failure) {
+                (Fate::Unsent(unsent), ..) => Again::Unsent(unsent),
+                (Fate::Refused, Some(replay), _) => replay.into_request().map_or(Again::No, Again::Stale),
+                (Fate::Lost, Some(replay), Failure::Unreachable(_)) if asked.elsewhere => {
+                    replay.twice().map_or(Again::No, Again::Dropped)
+                }
                 _ => Again::No,
             };
             Err(Miss { failure, place, again, counts })
@@ -110,20 +122,45 @@ pub(super) async fn exchange(
     }
 }
 
-/// The answer's head; with the failure comes the request, if nothing of it was sent.
+/// What has become of a request that got no answer.
+enum Fate {
+    /// Nothing of it was sent.
+    Unsent(Box<Request<RequestBody>>),
+    /// The upstream did not look at it.
+    Refused,
+    /// The upstream ended it, and nothing else.
+    Reset,
+    /// It may have run.
+    Lost,
+}
+
+/// The answer's head, or what has become of the request.
 async fn answer(
     connection: &mut Connection,
     request: Box<Request<RequestBody>>,
     asked: &Asked<'_>,
-) -> Result<Response<Incoming>, (Failure, Option<Box<Request<RequestBody>>>)> {
+) -> Result<Response<Incoming>, (Failure, Fate)> {
     let answer = connection.send(*request);
     match within(asked.response_timeout, asked.progress.as_ref(), answer).await {
         Some(Ok(response)) => Ok(response),
         Some(Err(mut error)) => {
-            let unsent = error.take_message().map(Box::new);
-            Err((error.into_error().into(), unsent))
+            let unsent = error.take_message();
+            let error = error.into_error();
+            let fate = match unsent {
+                Some(mut unsent) => {
+                    form::to_http1(&mut unsent);
+                    Fate::Unsent(Box::new(unsent))
+                }
+                None if failure::is_refused(&error) => Fate::Refused,
+                None if failure::is_reset(&error) => Fate::Reset,
+                None => Fate::Lost,
+            };
+            Err((error.into(), fate))
         }
-        None => Err((Failure::TimedOut, None)),
+        None => {
+            connection.doubt();
+            Err((Failure::TimedOut, Fate::Lost))
+        }
     }
 }
 
@@ -146,22 +183,15 @@ fn accept(
 /// The request as the upstream sees it, but for its Host, and the client's Host.
 pub(super) fn assemble(forward: Forward, body: RequestBody) -> (Request<RequestBody>, HeaderValue) {
     let (method, target, mut headers, host) = forward.into_parts();
-    match (headers.remove(CONTENT_LENGTH), body.progress()) {
-        // hyper writes the length of a body that has one, and chunks the others.
-        (None, _) | (_, Some(_)) => {}
-        (Some(_), None) => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-    }
-    if body.progress().is_some() && body.size_hint().exact().is_none() {
-        // hyper would drop the body of a GET whose framing is not named.
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    if body.progress().is_some() {
+        // hyper writes the length of a body that has one.
+        headers.remove(CONTENT_LENGTH);
     }
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = Uri::from(target);
-    *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
+    form::to_http1(&mut request);
     (request, host)
 }
 

@@ -5,7 +5,11 @@ use super::{
     endpoint::{Endpoint, Place},
     tunnel::Tunnel,
 };
-use crate::{clock, http::body::Progress, tasks::Worker};
+use crate::{
+    clock,
+    http::body::Progress,
+    tasks::{self, Worker},
+};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -18,11 +22,16 @@ use std::{
 };
 use tokio::time::Sleep;
 
+/// How long an upstream may take to say that a body is over of which all has come.
+const END_WAIT: Duration = Duration::from_secs(5);
+
 /// An upstream's body, streamed.
 #[derive(Debug)]
 pub struct Streaming {
-    incoming: Incoming,
+    /// There until it is dropped.
+    incoming: Option<Incoming>,
     lease: Option<Lease>,
+    ended: bool,
     patience: Patience,
     silence: Option<Pin<Box<Sleep>>>,
     tunnel: Option<Box<Tunnel>>,
@@ -70,6 +79,8 @@ pub enum StreamFault {
     Broken(hyper::Error),
     /// The session is over that it was given to.
     SessionOver,
+    /// It was ended before its end.
+    Cut,
 }
 
 impl std::fmt::Display for StreamFault {
@@ -79,6 +90,7 @@ impl std::fmt::Display for StreamFault {
             Self::Overdue => f.write_str("the exchange took longer than total_timeout"),
             Self::Broken(error) => write!(f, "the upstream's body broke off: {error}"),
             Self::SessionOver => f.write_str("the session is over"),
+            Self::Cut => f.write_str("the upstream ended its body before its end"),
         }
     }
 }
@@ -96,8 +108,10 @@ impl Lease {
 
 impl Streaming {
     pub(super) fn new(incoming: Incoming, lease: Lease, patience: Patience, lasts: Lasts) -> Self {
-        let mut body = Self { incoming, lease: Some(lease), patience, silence: None, tunnel: None, lasts };
-        if body.incoming.is_end_stream() {
+        let is_over = incoming.is_end_stream();
+        let (incoming, lease) = (Some(incoming), Some(lease));
+        let mut body = Self { incoming, lease, ended: false, patience, silence: None, tunnel: None, lasts };
+        if is_over {
             body.end();
         }
         body
@@ -106,7 +120,26 @@ impl Streaming {
     /// The empty body of an answer after which the connection is a WebSocket's.
     pub(super) fn before(tunnel: Tunnel, incoming: Incoming) -> Self {
         let patience = Patience { silence: Duration::ZERO, deadline: None };
-        Self { incoming, lease: None, patience, silence: None, tunnel: Some(Box::new(tunnel)), lasts: Lasts::WebSocket }
+        Self {
+            incoming: Some(incoming),
+            lease: None,
+            ended: false,
+            patience,
+            silence: None,
+            tunnel: Some(Box::new(tunnel)),
+            lasts: Lasts::WebSocket,
+        }
+    }
+
+    /// Whether nothing of it is missing, though its end may be.
+    pub fn is_whole(&self) -> bool {
+        self.ended || self.is_end_stream() || self.awaits_end()
+    }
+
+    /// Whether all is there but the frame that says so.
+    fn awaits_end(&self) -> bool {
+        let is_shared = self.lease.as_ref().is_some_and(|lease| lease.connection.is_shared());
+        is_shared && !self.is_end_stream() && self.size_hint().exact() == Some(0)
     }
 
     /// The endpoint that it comes from, until it is over.
@@ -116,8 +149,8 @@ impl Streaming {
 
     /// How long it goes on; `None` = it is over, or says how long it is.
     pub fn lasts(&self) -> Option<Lasts> {
-        let goes_on = self.tunnel.is_some() || !self.incoming.is_end_stream();
-        (goes_on && (self.lasts != Lasts::Perhaps || self.incoming.size_hint().exact().is_none())).then_some(self.lasts)
+        let goes_on = self.tunnel.is_some() || !self.is_end_stream();
+        (goes_on && (self.lasts != Lasts::Perhaps || self.size_hint().exact().is_none())).then_some(self.lasts)
     }
 
     /// The WebSocket that the upstream has agreed to, if this is the body of such an answer.
@@ -126,9 +159,14 @@ impl Streaming {
     }
 
     fn end(&mut self) {
+        self.ended = true;
         if let Some(lease) = self.lease.take() {
             lease.end();
         }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.connection.is_shared()) && !self.is_end_stream()
     }
 
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
@@ -151,11 +189,12 @@ impl Body for Streaming {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.incoming).poll_frame(cx) {
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        match Pin::new(incoming).poll_frame(cx) {
             Poll::Pending => this.poll_silence(cx),
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
                 this.silence = None;
-                if this.incoming.is_end_stream() {
+                if this.is_end_stream() {
                     this.end();
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -163,6 +202,11 @@ impl Body for Streaming {
             Poll::Ready(Some(Err(error))) => {
                 this.lease = None;
                 Poll::Ready(Some(Err(StreamFault::Broken(error))))
+            }
+            // hyper takes a stream that is reset without an error for one that has ended.
+            Poll::Ready(None) if this.is_cut() => {
+                this.lease = None;
+                Poll::Ready(Some(Err(StreamFault::Cut)))
             }
             // Trailers are not forwarded; nothing follows them.
             Poll::Ready(Some(Ok(_)) | None) => {
@@ -173,10 +217,25 @@ impl Body for Streaming {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        if self.awaits_end()
+            && let (Some(mut incoming), Some(lease)) = (self.incoming.take(), self.lease.take())
+        {
+            // To let go now would tell the upstream that its answer was not wanted.
+            tasks::background(async move {
+                let ending = std::future::poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx).map(drop));
+                drop(tokio::time::timeout(END_WAIT, ending).await);
+                drop(lease);
+            });
+        }
     }
 }

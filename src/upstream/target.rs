@@ -198,7 +198,7 @@ impl Target {
                 Ok(response) if section.retry_on.contains(&response.status()) && spare.is_some() => {
                     tried.extend(response.body().endpoint().cloned());
                     unwanted = Some(response);
-                    (Failure::Overloaded, spare.map(|spare| Box::new(spare.into_request())), None)
+                    (Failure::Overloaded, spare.and_then(Replay::twice), None)
                 }
                 Ok(response) => return Ok(response),
                 Err(Miss { failure, place, again, counts }) => {

@@ -1,20 +1,31 @@
 //! TLS towards upstreams: who is trusted, and the name that is verified.
 
+use super::connection::Speaks;
 use crate::config::upstreams::{Endpoint, Upstream};
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
 use std::{io, sync::Arc};
 
+/// What a server says by ALPN that speaks HTTP/2.
+pub(super) const HTTP2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+
 /// How an upstream's https endpoints are spoken to.
 #[derive(Debug, Clone)]
 pub(super) struct Tls {
-    /// They offer HTTP/1.1 by ALPN.
-    pub(super) settings: Arc<ClientConfig>,
+    settings: Settings,
     server_name: Option<ServerName<'static>>,
+}
+
+/// The same settings, by what they offer by ALPN.
+#[derive(Debug, Clone)]
+struct Settings {
+    any: Arc<ClientConfig>,
+    http1: Arc<ClientConfig>,
 }
 
 /// The system's root certificates, loaded when the first endpoint asks that has no others.
 #[derive(Default)]
-pub(super) struct Roots(Option<Arc<ClientConfig>>);
+pub(super) struct Roots(Option<Settings>);
 
 impl Tls {
     /// What `upstream` asks for; `None` if none of its endpoints is https.
@@ -28,8 +39,16 @@ impl Tls {
         let Some(own) = &upstream.tls else {
             return Ok(Some(Self { settings: roots.settings()?, server_name: None }));
         };
-        let settings = over_http1((**own.client.settings()).clone());
+        let settings = Settings::of((**own.client.settings()).clone());
         Ok(Some(Self { settings, server_name: own.server_name.clone() }))
+    }
+
+    /// The settings of a connection that is to speak this.
+    pub(super) fn settings(&self, speaks: Speaks) -> &Arc<ClientConfig> {
+        match speaks {
+            Speaks::Any => &self.settings.any,
+            Speaks::Http1 => &self.settings.http1,
+        }
     }
 
     /// The name that is asked for and verified.
@@ -43,7 +62,7 @@ impl Tls {
 
 impl Roots {
     /// Single bad ones are left out.
-    fn settings(&mut self) -> Result<Arc<ClientConfig>, String> {
+    fn settings(&mut self) -> Result<Settings, String> {
         if let Some(settings) = &self.0 {
             return Ok(settings.clone());
         }
@@ -57,11 +76,17 @@ impl Roots {
             .map_err(|error| format!("TLS: {error}"))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(self.0.insert(over_http1(config)).clone())
+        Ok(self.0.insert(Settings::of(config)).clone())
     }
 }
 
-fn over_http1(mut settings: ClientConfig) -> Arc<ClientConfig> {
-    settings.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Arc::new(settings)
+impl Settings {
+    fn of(settings: ClientConfig) -> Self {
+        let offering = |protocols: &[&[u8]]| {
+            let mut settings = settings.clone();
+            settings.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            Arc::new(settings)
+        };
+        Self { any: offering(&[HTTP2, HTTP1]), http1: offering(&[HTTP1]) }
+    }
 }

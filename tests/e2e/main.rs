@@ -43,5 +43,6 @@ mod store_outage;
 mod tls;
 mod topologies;
 mod upstreams;
+mod upstreams_http2;
 mod upstreams_https;
 mod websockets;

@@ -9,7 +9,7 @@ pub(in crate::config) static TABLE: Table = Table {
         Key {
             name: "endpoints",
             shape: Shape::Texts(&[]),
-            meaning: "URLs: `http://host:port`, `https://host:port` or `unix:/path`. Required.",
+            meaning: "URLs: `http://host:port`, `https://host:port`, `h2c://host:port` or `unix:/path`. Required.",
         },
         Key {
             name: "host",

@@ -14,6 +14,7 @@ pub(crate) struct Setup {
     variables: Vec<(String, String)>,
     files: Vec<(String, String)>,
     whole: bool,
+    lonely: bool,
 }
 
 impl Setup {
@@ -25,6 +26,12 @@ impl Setup {
     /// The text goes on where `[server]` with its `listen` has begun; `[admin]` is added after it.
     pub(crate) fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
+    }
+
+    /// With one worker instead of two, so that it is known how many connections there are.
+    pub(crate) fn one_worker(mut self) -> Self {
+        self.lonely = true;
+        self
     }
 
     /// With an environment variable.
@@ -54,6 +61,7 @@ impl Setup {
             dir.write(name, text);
         }
         let text = if self.whole { self.text } else { complete(address, admin, &self.text) };
+        let text = if self.lonely { text.replacen("workers = 2", "workers = 1", 1) } else { text };
         dir.write("gateway.toml", text);
         let process = launch(&dir, &self.variables);
         Gateway { address, admin, dir, variables: self.variables, process }

@@ -67,6 +67,46 @@ impl Http2 {
         http2
     }
 
+    /// Takes a connection as a server does, with these settings.
+    pub(crate) fn accept(mut stream: TcpStream, settings: &[(u16, u32)]) -> Self {
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut preface = [0; PREFACE.len()];
+        stream.read_exact(&mut preface).unwrap();
+        assert_eq!(preface, PREFACE);
+        let mut http2 = Self { stream, body: Vec::new() };
+        let pair = |(id, value): &(u16, u32)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat();
+        http2.send(SETTINGS, 0, 0, &settings.iter().flat_map(pair).collect::<Vec<_>>());
+        http2
+    }
+
+    /// The stream of the next request.
+    pub(crate) fn request(&mut self) -> Option<u32> {
+        loop {
+            let frame = self.frame()?;
+            if frame.kind == HEADERS {
+                return Some(frame.stream);
+            }
+        }
+    }
+
+    /// Reads until a request is reset, and answers with which code.
+    pub(crate) fn reset(&mut self, stream: u32) -> Option<u32> {
+        loop {
+            let frame = self.frame()?;
+            if frame.kind == RST_STREAM && frame.stream == stream {
+                return frame.payload.first_chunk().map(|code| u32::from_be_bytes(*code));
+            }
+        }
+    }
+
+    /// Answers a request: a head, and where there is one a body.
+    pub(crate) fn answer(&mut self, stream: u32, fields: &[(&str, &str)], body: Option<&[u8]>) -> bool {
+        let end = if body.is_some() { 0 } else { END_STREAM };
+        let head = self.send(HEADERS, END_HEADERS | end, stream, &block(fields));
+        head && body.is_none_or(|body| self.send(DATA, END_STREAM, stream, body))
+    }
+
     /// Sends a frame; `false` when the connection is gone.
     pub(crate) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();

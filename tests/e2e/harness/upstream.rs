@@ -1,6 +1,6 @@
 //! Services behind the gateway: one that answers by a closure and remembers, one that a test drives byte by byte.
 
-use super::{Connection, Message, free_address};
+use super::{Connection, Http2, Message, free_address};
 use serde_json::json;
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
@@ -187,10 +187,19 @@ impl Listener {
 
     /// The next connection.
     pub(crate) fn accept(&self) -> Connection {
+        Connection::new(self.stream())
+    }
+
+    /// The next connection, of HTTP/2 with these settings.
+    pub(crate) fn accept_http2(&self, settings: &[(u16, u32)]) -> Http2 {
+        Http2::accept(self.stream(), settings)
+    }
+
+    fn stream(&self) -> TcpStream {
         self.0.set_nonblocking(true).unwrap();
         let (stream, _) = super::eventually("the gateway connects", || self.0.accept().ok());
         stream.set_nonblocking(false).unwrap();
-        Connection::new(stream)
+        stream
     }
 
     /// Whether nobody has connected (again).
