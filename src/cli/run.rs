@@ -8,9 +8,11 @@ use crate::{
     reload::{self, Source, Surroundings},
     server::{
         drain::{self, Closing, Signals},
+        files,
         listener::{self, Bound, Entrance, Role},
         meter::Meter,
         passed::Passed,
+        places::Places,
         worker::{Shared, Threads},
     },
     tasks::{self, TaskTracker},
@@ -45,6 +47,7 @@ pub(super) fn serve(loaded: Loaded, source: Option<Source>, beside: impl FnOnce(
         Surroundings { workers: threads.workers().clone(), output: output.clone(), metrics: metrics.clone() };
     let snapshot =
         surroundings.compile(loaded, None, colour()).map_err(|findings| Exit::new(code::CONFIG, findings))?;
+    let files = files::open_all();
     let sockets = bind_all(&config)?;
     let admin = config.admin.listen.map(|address| claim(&address.to_string(), admin::bind(address))).transpose()?;
 
@@ -52,14 +55,16 @@ pub(super) fn serve(loaded: Loaded, source: Option<Source>, beside: impl FnOnce(
     let main = main.map_err(unavailable("the main runtime cannot be started"))?;
     let outcome = main.block_on(async {
         let mut signals = Signals::listen().map_err(unavailable("signals cannot be received"))?;
+        let meter = Meter::new(&metrics);
         let shared = Shared {
-            meter: Meter::new(&metrics),
+            places: Places::new(meter.clone(), files),
+            meter,
             gateway: Arc::new(Gateway::new(snapshot, metrics)),
             connections: TaskTracker::new(),
             closing: Closing::default(),
             stop: CancellationToken::new(),
         };
-        let addresses = announce(&config, &sockets);
+        let addresses = announce(&config, &sockets, files);
         threads.serve(sockets, &shared);
         if let Some(socket) = admin {
             admin::serve(socket, shared.gateway.clone()).map_err(unavailable("the admin address cannot be watched"))?;
@@ -109,7 +114,15 @@ fn claim<T>(address: &str, outcome: io::Result<T>) -> Result<T, Exit> {
 }
 
 /// Says where the gateway listens and what it keeps where; returns the addresses.
-fn announce(config: &Config, entrances: &[Entrance]) -> Vec<String> {
+fn announce(config: &Config, entrances: &[Entrance], files: usize) -> Vec<String> {
+    let connections = config.server.limits.connections;
+    if files < connections {
+        tracing::warn!(
+            files,
+            connections,
+            "fewer files may be open than [server.limits] connections: raise LimitNOFILE, or ulimit -n"
+        );
+    }
     let addresses: Vec<_> = entrances.iter().map(|entrance| entrance.name.clone()).collect();
     let workers = config.server.workers;
     for address in &addresses {

@@ -6,6 +6,7 @@ use super::{
     frames::PREFACE,
     http2,
     meter::Meter,
+    places::Place,
     prefixed::Prefixed,
     proxy_protocol::{self, Beginning, Proxied},
 };
@@ -58,7 +59,7 @@ impl Door {
     }
 
     /// Lets a connection in and serves it. All that comes before its first request ends within `header_timeout`.
-    pub(super) async fn serve<S>(self, mut stream: S, mut peer: Peer, house: House)
+    pub(super) async fn serve<S>(self, mut stream: S, mut peer: Peer, house: House, mut place: Place)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -66,7 +67,12 @@ impl Door {
         let mut ahead = BytesMut::new();
         let trusted = house.gateway.current().site().trusts(&peer);
         match self.proxied(&mut stream, &mut ahead, trusted, over, &house.closing).await {
-            Ok(Some(proxied)) => peer = told(&peer, proxied),
+            Ok(Some(proxied)) => {
+                peer = told(&peer, proxied);
+                if !place.belongs_to(&peer, house.gateway.current().site(), house.limits.connections) {
+                    return;
+                }
+            }
             Ok(None) => {}
             Err(Unwelcome) => {
                 house.meter.unwelcome.add(peer.worker);

@@ -3,12 +3,14 @@
 pub mod connection;
 mod door;
 pub mod drain;
+pub mod files;
 pub mod frames;
 pub mod http2;
 pub mod listener;
 pub mod meter;
 pub mod pace;
 pub mod passed;
+pub mod places;
 pub mod prefixed;
 pub mod proxy_protocol;
 pub mod timed;

@@ -6,12 +6,12 @@ use super::{
     drain::Closing,
     listener::{Accepted, Bound, Entrance, Listener, Role},
     meter::Meter,
+    places::{Place, Places},
 };
 use crate::{
     gateway::Gateway,
     http::peer::Peer,
     tasks::{self, TaskTracker, Worker, Workers},
-    telemetry::metrics::Gauge,
 };
 use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
 use tokio::{
@@ -53,6 +53,8 @@ pub struct Shared {
     pub connections: TaskTracker,
     /// What is counted of them.
     pub meter: Meter,
+    /// Where they find a place.
+    pub places: Places,
     /// Begins when accepting must end and idle connections close.
     pub closing: Closing,
     /// Cancelled when the workers must return.
@@ -139,7 +141,9 @@ async fn accept(listener: Listener, role: Role, worker: Worker, shared: Shared) 
             Ok(accepted) => begin(accepted, role, worker, &shared),
             Err(error) if is_peers_fault(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "no connection can be accepted right now");
+                if shared.places.is_told() {
+                    tracing::warn!(%error, "no connection can be accepted right now");
+                }
                 tokio::time::sleep(EXHAUSTED).await;
             }
         }
@@ -155,13 +159,7 @@ fn begin(accepted: Accepted, role: Role, worker: Worker, shared: &Shared) {
     let server = &snapshot.config().server;
     let (limits, meter) = (server.limits.clone(), shared.meter.clone());
     meter.accepted.add(worker);
-    let open = meter.open.rise();
-    let place = Place(meter.open.clone());
-    if open >= limits.connections as u64 {
-        meter.turned_away.add(worker);
-        tracing::warn!(connections = limits.connections, "a connection is turned away: too many are open");
-        return;
-    }
+    let Some(mut place) = shared.places.take(limits.connections, worker) else { return };
     let is_tcp = matches!(accepted, Accepted::Tcp(..));
     let door = Door {
         proxy_protocol: server.proxy_protocol,
@@ -176,6 +174,9 @@ fn begin(accepted: Accepted, role: Role, worker: Worker, shared: &Shared) {
             let local_port = stream.local_addr().ok().map(|local| local.port());
             let peer = Peer::new(Some(address.ip()), local_port, false, worker);
             let peer = Peer { to_https: role == Role::ToHttps, ..peer };
+            if !place.belongs_to(&peer, snapshot.site(), house.limits.connections) {
+                return;
+            }
             admit(stream, peer, door, house, place, &shared.connections);
         }
         Accepted::Unix(stream) => {
@@ -196,18 +197,8 @@ where
         });
     } else {
         tasks::tracked(connections, async move {
-            door.serve(stream, peer, house).await;
-            drop(place);
+            door.serve(stream, peer, house, place).await;
         });
-    }
-}
-
-/// An open connection's place among all, given back when dropped.
-struct Place(Gauge);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fall();
     }
 }
 

@@ -2,17 +2,11 @@
 
 use crate::harness::{Connection, Gateway, Redis, Reply, Setup, Upstream, eventually, get, onedoor, open_rule};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
-use rustls::{
-    ClientConfig, ClientConnection, StreamOwned,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::ring,
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use rustls::{ClientConnection, StreamOwned, pki_types::CertificateDer};
 use std::{
     io::{Read, Write},
     net::TcpStream,
     process::Command,
-    sync::Arc,
     time::Duration,
 };
 
@@ -55,18 +49,7 @@ fn curl(gateway: &Gateway, name: &str, trusted: &str, more: &[&str]) -> Option<(
 
 /// A handshake with whoever it is.
 fn handshake(gateway: &Gateway, name: &str) -> StreamOwned<ClientConnection, TcpStream> {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
-        .with_no_client_auth();
-    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_owned()).unwrap()).unwrap();
-    let mut stream = StreamOwned::new(connection, TcpStream::connect(gateway.address).unwrap());
-    while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock).unwrap();
-    }
-    stream
+    crate::harness::handshake(gateway.address, name)
 }
 
 fn shown(stream: &StreamOwned<ClientConnection, TcpStream>) -> CertificateDer<'static> {
@@ -78,44 +61,6 @@ fn ask(stream: &mut StreamOwned<ClientConnection, TcpStream>) -> String {
     let mut answer = vec![0; 4096];
     let length = stream.read(&mut answer).unwrap();
     String::from_utf8_lossy(&answer[..length]).into_owned()
-}
-
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        ring::default_provider().signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use tungstenite::{
 };
 
 /// A WebSocket service that says everything back as it came. Ends with the test's process.
-fn echo() -> String {
+pub(crate) fn echo() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {

@@ -22,6 +22,8 @@ families! {
     ACCEPTED = Counter "onedoor_connections_total" [] "Client connections that were accepted.";
     TURNED_AWAY = Counter "onedoor_connections_turned_away_total" []
         "Client connections closed at once, because as many as `[server.limits] connections` were open.";
+    CROWDED = Counter "onedoor_connections_crowded_out_total" []
+        "Client connections closed at once, because their client had three quarters of all that may be open.";
     UNWELCOME = Counter "onedoor_connections_unwelcome_total" []
         "Client connections that ended before a request: no TLS handshake in time, or no PROXY header that is believed.";
     HEADS_REFUSED = Counter "onedoor_heads_refused_total" []

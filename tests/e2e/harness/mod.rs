@@ -8,6 +8,7 @@ mod http2;
 mod http2_app;
 mod process;
 mod redis;
+mod tls;
 mod upstream;
 
 pub(crate) use client::{Jar, Request, get, post};
@@ -20,6 +21,7 @@ pub(crate) use http2::{Http2, Outcome, block as http2_block, frames};
 pub(crate) use http2_app::{Http2App, Http2Reply, Http2Setup, Seen};
 pub(crate) use process::Process;
 pub(crate) use redis::{Cluster, Redis, Sentinel};
+pub(crate) use tls::handshake;
 pub(crate) use upstream::{Listener, Reply, Upstream};
 
 use std::{
