@@ -183,7 +183,7 @@ impl<S: Fn(Event<'_>)> Ear<S> {
     /// Returns at the first doubt about the connections that records are read over.
     async fn prove_until_doubt(&self, beats: &mut Beats) -> Result<&'static str, Fault> {
         let (proof, links) = (&self.chorus.proof, self.redis.links());
-        let changes = self.redis.health.changes();
+        let losses = self.redis.health.losses();
         let by = if beats.by_events { Status::Events } else { Status::Tracking };
         beats.expected = None;
         let mut sent = proof.now();
@@ -195,7 +195,7 @@ impl<S: Fn(Event<'_>)> Ear<S> {
         let interval = proof.max_staleness() / BEATS;
         for link in (0..links).cycle() {
             time::sleep(interval.saturating_sub(proof.now().since(sent))).await;
-            if self.redis.health.changes() != changes {
+            if self.redis.health.losses() != losses {
                 return Ok("a connection to Redis broke");
             }
             // Tracking may tell of a beat before it tells of what was changed just before: one beat later all is told.

@@ -18,7 +18,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
 pub(super) struct Health {
     server: String,
     down: AtomicUsize,
-    changes: AtomicUsize,
+    losses: AtomicUsize,
     told: AtomicBool,
     complained: Mutex<Option<Instant>>,
 }
@@ -29,7 +29,7 @@ impl Health {
         Self {
             server,
             down: AtomicUsize::new(links),
-            changes: AtomicUsize::new(0),
+            losses: AtomicUsize::new(0),
             told: AtomicBool::new(false),
             complained: Mutex::new(None),
         }
@@ -39,14 +39,14 @@ impl Health {
         self.down.load(Ordering::Relaxed) > 0
     }
 
-    /// How often one of the connections was lost or made.
-    pub(super) fn changes(&self) -> usize {
-        self.changes.load(Ordering::SeqCst)
+    /// How often one of the connections was lost.
+    pub(super) fn losses(&self) -> usize {
+        self.losses.load(Ordering::SeqCst)
     }
 
     /// One connection failed; `was_up` = it was up before.
     pub(super) fn fell(&self, was_up: bool, cause: &Error) {
-        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.losses.fetch_add(1, Ordering::SeqCst);
         if was_up {
             self.down.fetch_add(1, Ordering::Relaxed);
         }
@@ -57,7 +57,6 @@ impl Health {
 
     /// One connection that was down is up and answers.
     pub(super) fn rose(&self) {
-        self.changes.fetch_add(1, Ordering::SeqCst);
         let last = self.down.fetch_sub(1, Ordering::Relaxed) == 1;
         if last && self.told.swap(false, Ordering::Relaxed) {
             tracing::info!(server = self.server, "the store can be reached again");

@@ -20,8 +20,10 @@ use tokio::{
     time::{self, Instant},
 };
 
-/// How often sentinels and clusters are asked again who is where.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// How often sentinels are asked again: nobody else tells that a primary was replaced that goes on answering.
+const SENTINEL_INTERVAL: Duration = Duration::from_millis(250);
+/// How often clusters are; their servers tell themselves that a key is elsewhere.
+const CLUSTER_INTERVAL: Duration = Duration::from_secs(1);
 /// The least time between two such questions, however many commands went astray.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// How soon a command that went astray is tried again, if nothing changes before.
@@ -208,6 +210,10 @@ struct Follower<O> {
 impl<O: Fn(&store::Redis, Trust) -> Arc<Redis>> Follower<O> {
     async fn follow(self, mut end: oneshot::Receiver<()>) {
         let (mut informant, mut told) = (Informant::new(self.timeout), false);
+        let interval = match self.seeker {
+            Seeker::Sentinels(_) => SENTINEL_INTERVAL,
+            Seeker::Cluster(_) => CLUSTER_INTERVAL,
+        };
         loop {
             tokio::select! {
                 _ = &mut end => return,
@@ -215,7 +221,7 @@ impl<O: Fn(&store::Redis, Trust) -> Arc<Redis>> Follower<O> {
             }
             tokio::select! {
                 _ = &mut end => return,
-                () = time::sleep(INTERVAL) => {}
+                () = time::sleep(interval) => {}
                 () = async { self.astray.notified().await; time::sleep(INTERVAL_MIN).await } => {}
             }
         }

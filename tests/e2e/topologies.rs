@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use std::time::{Duration, Instant};
 
 /// How long a request may take at most: `[store] timeout`, and a busy machine.
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(6);
 
 fn setup(url: &str, store: &str, app: &Upstream) -> Setup {
     let app = app.url();
@@ -15,6 +15,7 @@ fn setup(url: &str, store: &str, app: &Upstream) -> Setup {
         r#"
         [store]
         url = "{url}"
+        timeout = "1s"
         {store}
         [session]
         format = "express"

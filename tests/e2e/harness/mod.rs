@@ -25,9 +25,12 @@ pub(crate) use tls::handshake;
 pub(crate) use upstream::{Listener, Reply, Upstream};
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -47,18 +50,32 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
     }
 }
 
-/// An address that nobody listens on. Ports lie below those that the kernel gives to outgoing connections, and
-/// each test process has its own stretch of them, so that parallel tests do not take each other's.
+/// An address that nobody listens on. Ports lie below those that the kernel gives to outgoing connections, and each
+/// test process has a stretch of them to itself, so that parallel tests do not take each other's while a server is away.
 pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
+    let stretch = *STRETCH.get_or_init(stretch);
     loop {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 10_000 + (std::process::id() % 500 * 40 + step) % 22_000;
-        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).expect("it is below 32000")));
+        let port = stretch + 1 + (NEXT.fetch_add(1, Ordering::Relaxed) % (STRETCH_LENGTH - 1)) as u16;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
         if TcpListener::bind(address).is_ok() {
             return address;
         }
     }
+}
+
+const STRETCH_LENGTH: u32 = 2000;
+static STRETCH: OnceLock<u16> = OnceLock::new();
+
+/// The first port of a stretch that no other test process has: whoever has it holds that port for UDP until it ends.
+fn stretch() -> u16 {
+    let first = (0..11).map(|number| 10_000 + number * STRETCH_LENGTH as u16);
+    eventually("a stretch of ports is free", || {
+        first.clone().find_map(|port| {
+            std::mem::forget(UdpSocket::bind(("127.0.0.1", port)).ok()?);
+            Some(port)
+        })
+    })
 }
 
 /// A directory that is removed at the end.

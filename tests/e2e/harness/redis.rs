@@ -93,6 +93,22 @@ impl Redis {
         reply.split_whitespace().map(str::to_owned).collect()
     }
 
+    /// Waits until the gateway that listens here has heard of every change that was made before. It sends a beat once
+    /// the one before has come back; one beat more, and what was changed just before it has come, too.
+    pub(crate) fn wait_until_heard(&self) {
+        let (mut last, mut beats) = (None, 0);
+        eventually("three beats have come back", || {
+            let keys = self.keys("onedoor:beat:*");
+            let beat: Vec<_> = keys.iter().map(|key| (key, self.ask(&["GET", key]))).collect();
+            let beat = format!("{beat:?}");
+            if last.as_ref() != Some(&beat) {
+                last = Some(beat);
+                beats += 1;
+            }
+            (beats > 4).then_some(())
+        });
+    }
+
     fn wait(&self) {
         eventually("redis answers", || self.try_ask(&["PING"]).flatten().filter(|reply| reply == "PONG"));
     }
