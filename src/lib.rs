@@ -68,7 +68,7 @@
 //! use onedoor::access::Grant;
 //!
 //! fn forge() -> Grant {
-//!     Grant { session: None, presented: Vec::new(), edits: Vec::new(), withholds_cookies: false, waived: false, would_refuse: None }
+//!     Grant { session: None, presented: Vec::new(), edits: Vec::new(), withholds_cookies: false, waived: false, unsure: false, would_refuse: None }
 //! }
 //! ```
 //!

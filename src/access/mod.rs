@@ -45,6 +45,7 @@ pub struct Grant {
     edits: Vec<CookieEdit>,
     withholds_cookies: bool,
     waived: bool,
+    unsure: bool,
     would_refuse: Option<Denial>,
 }
 
@@ -154,10 +155,11 @@ impl Access {
                 edits: Vec::new(),
                 withholds_cookies: true,
                 waived: false,
+                unsure: false,
                 would_refuse: entry.would_refuse,
             });
         }
-        let waived = matches!(verdict, Verdict::Unknown(_));
+        let unsure = matches!(verdict, Verdict::Unknown(_));
         let (session, denial) = self.judge(verdict);
         let denial = denial.or(entry.is_foreign.then_some(Denial::CrossSite));
         if let Some(denial) = denial {
@@ -166,10 +168,11 @@ impl Access {
             }
             // A report-only pass leaves the Cookie header as it came.
             let would_refuse = entry.would_refuse.or(Some(denial));
-            let edits = Vec::new();
-            return Ok(Grant { session, presented, edits, withholds_cookies: false, waived: false, would_refuse });
+            let (edits, withholds_cookies) = (Vec::new(), false);
+            return Ok(Grant { session, presented, edits, withholds_cookies, waived: false, unsure, would_refuse });
         }
-        Ok(Grant { session, presented, edits, withholds_cookies: false, waived, would_refuse: entry.would_refuse })
+        let (waived, would_refuse) = (unsure, entry.would_refuse);
+        Ok(Grant { session, presented, edits, withholds_cookies: false, waived, unsure, would_refuse })
     }
 
     fn judge(&self, verdict: Verdict) -> (Option<Arc<Session>>, Option<Denial>) {
@@ -217,6 +220,12 @@ impl Grant {
     /// the session's cookie, which would log a user out who is logged in.
     pub fn is_waived(&self) -> bool {
         self.waived
+    }
+
+    /// Whether it is not known which session is the caller's, because the store could not be asked: then nobody may steer
+    /// it, which would end it or put another one in its place.
+    pub fn is_unsure(&self) -> bool {
+        self.unsure
     }
 
     /// How the Cookie header must change before it is forwarded.

@@ -32,7 +32,11 @@ use crate::{
     },
     identity::Identity,
     rules::{Action, Rule, Rules, Unmatched},
-    session::{self, Activity, Sessions, Watcher, managed::Commands, store::Store},
+    session::{
+        self, Activity, Sessions, Watcher,
+        managed::Commands,
+        store::{Outage, Store},
+    },
     tasks::{Worker, Workers},
     telemetry::{access_log::AccessLog, metrics::Metrics, output::Output},
     upstream::{Origin, Streaming, Target, Terms, Upstreams},
@@ -240,6 +244,9 @@ impl Snapshot {
             return Ok(());
         }
         let Some(commands) = Commands::take(headers)? else { return Ok(()) };
+        if grant.is_unsure() {
+            return Err(Outage("whose session is to be steered was not known".to_owned()).into());
+        }
         let sessions = self.steered(rule, grant).ok_or_else(|| commands.homeless())?;
         // Boxed: few requests come here, and all would carry its size.
         let obeyed = Box::pin(sessions.obey(&commands, grant.presented(sessions.name()), https, worker)).await?;

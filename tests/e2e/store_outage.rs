@@ -1,7 +1,11 @@
 //! The store is down: refused, never let through, never logged out, and healed without help.
 
-use crate::harness::{Gateway, Redis, Upstream, eventually, express_gateway, get, record, store_session};
-use std::time::{Duration, Instant};
+use crate::harness::{Gateway, Redis, Reply, Upstream, eventually, express_gateway, get, record, store_session};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 const RULES: &str = r#"
 [[rules]]
@@ -28,7 +32,7 @@ fn stage() -> Stage {
     let gateway = express_gateway(&redis, &app.url(), "", RULES);
     let cookie = store_session(&redis, "one", &record("1", "[]"));
     let stage = Stage { redis, app, gateway, cookie };
-    assert_eq!(stage.gateway.send(&get("/").cookie(&stage.cookie)).status(), 200);
+    stage.heals();
     stage
 }
 
@@ -122,5 +126,67 @@ fn answers_never_cross_over_between_cancelled_requests() {
             .iter()
             .find(|pair| pair[0].as_str().unwrap().eq_ignore_ascii_case("x-forwarded-user"));
         assert_eq!(header.unwrap()[1], user.as_str());
+    }
+}
+
+#[test]
+fn whose_session_is_not_known_can_neither_be_changed_nor_replaced() {
+    // Each answer of the upstream comes after the store has come back.
+    let redis = Arc::new(Mutex::new(Redis::start()));
+    let (url, back) = (redis.lock().unwrap().url(), redis.clone());
+    let app = Upstream::start(move |request| {
+        let command = request.target().strip_prefix("/optional?").and_then(|query| query.split_once('='));
+        if let Some((name, value)) = command {
+            back.lock().unwrap().restart();
+            let planted = ("Set-Cookie", "onedoor=planted; Path=/");
+            return Reply::new(200, &[(name, &value.replace("%22", "\"")), planted], "");
+        }
+        let login = [("Session-Login", r#"{"user":{"id":"1"}}"#)];
+        Reply::new(200, if request.target() == "/login" { &login } else { &[] }, "")
+    });
+    let app_url = app.url();
+    for enforce in [true, false] {
+        let gateway = Gateway::start(format!(
+            r#"
+            [store]
+            url = "{url}"
+            [session]
+            format = "onedoor"
+            [upstreams]
+            app = {{ endpoints = "{app_url}", session_authority = true }}
+            [[rules]]
+            path = "/optional"
+            dest = "app"
+            session = "optional"
+            on_outage = "{}"
+            enforce = {enforce}
+            [[rules]]
+            path = "/login"
+            dest = "app"
+            session = "optional"
+            [[rules]]
+            dest = "app"
+            "#,
+            if enforce { "anonymous" } else { "refuse" }
+        ));
+        let mut jar = crate::harness::Jar::default();
+        eventually("somebody is logged in", || {
+            (jar.send(get("/login"), gateway.address).status() == 200).then_some(())
+        });
+        let is_logged_in = || gateway.send(&jar.with(get("/"))).status() == 200;
+        eventually("the session is good", || is_logged_in().then_some(()));
+        let keys = |redis: &Redis| BTreeSet::from_iter(redis.keys("onedoor:session:*"));
+        let before = keys(&redis.lock().unwrap());
+        for command in
+            ["Session-Login={%22user%22:{%22id%22:%222%22}}", "Session-Update={%22a%22:1}", "Session-Logout=this"]
+        {
+            redis.lock().unwrap().kill();
+            eventually("the store is away", || (!is_logged_in()).then_some(()));
+            let response = gateway.send(&jar.with(get(&format!("/optional?{command}"))));
+            assert_eq!((response.status(), response.reason().as_str()), (503, "store_unavailable"), "{command}");
+            assert!(response.all("set-cookie").is_empty(), "{command}");
+            eventually("the session is still good", || is_logged_in().then_some(()));
+            assert_eq!(keys(&redis.lock().unwrap()), before, "{command}");
+        }
     }
 }
