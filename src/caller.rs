@@ -41,6 +41,8 @@ pub struct Presented {
 pub struct Caller {
     /// What is known.
     pub verdict: Verdict,
+    /// When a known session began, since the Unix epoch, as far as that is known.
+    pub started: Option<Duration>,
     /// The ids that the request's cookies name, besides that of a known session; where the store was asked, only if
     /// there is such a record.
     pub presented: Vec<Presented>,
@@ -95,11 +97,11 @@ impl Callers {
             stale_for: (need.on_outage == OnOutage::Stale).then_some(self.stale_for),
         };
         let mut caller = self.ask_each(need, look, head, arrival).await;
-        if caller.source == Some(Source::Memory) && !need.is_met_by(&caller.verdict) {
+        if caller.source == Some(Source::Memory) && !need.is_met_by(&caller.verdict, caller.started) {
             look.trust = Trust::Store;
             caller = self.ask_each(need, look, head, arrival).await;
         }
-        if caller.source == Some(Source::Stale) && !need.is_met_by(&caller.verdict) {
+        if caller.source == Some(Source::Stale) && !need.is_met_by(&caller.verdict, caller.started) {
             caller.verdict = Verdict::Unknown(Outage("memory would refuse, and the store cannot be asked".to_owned()));
         }
         if matches!(caller.verdict, Verdict::Unknown(_)) && need.on_outage == OnOutage::Anonymous {
@@ -118,7 +120,7 @@ impl Callers {
             asked += 1;
             let is_asked_again = look.trust == Trust::Memory
                 && identified.source == Some(Source::Memory)
-                && !need.is_met_by(&identified.verdict);
+                && !need.is_met_by(&identified.verdict, identified.started);
             if !is_asked_again {
                 sessions.count(&identified.verdict, look.worker);
             }
@@ -151,12 +153,12 @@ impl Callers {
 
 impl Caller {
     fn unasked() -> Self {
-        Self { verdict: Verdict::NotAsked, presented: Vec::new(), edits: Vec::new(), source: None }
+        Self { verdict: Verdict::NotAsked, started: None, presented: Vec::new(), edits: Vec::new(), source: None }
     }
 
     fn learn(&mut self, identified: Identified, session: &Arc<str>) {
-        let Identified { verdict, presented, edits, source } = identified;
-        self.verdict = verdict;
+        let Identified { verdict, started, presented, edits, source } = identified;
+        (self.verdict, self.started) = (verdict, started);
         self.presented.extend(presented.map(|id| Presented { session: session.clone(), id }));
         self.edits.extend(edits);
         self.source = self.source.max(source);

@@ -14,7 +14,7 @@ use http::{
     header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, UPGRADE},
 };
 use ipnet::IpNet;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// A rule's demands on the caller.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub struct Access {
     requirement: Requirement,
     accepts: Box<[usize]>,
     roles: Arc<[String]>,
+    max_auth_age: Option<Duration>,
     enforce: bool,
     allow: Vec<IpNet>,
     cross_site: CrossSite,
@@ -56,6 +57,8 @@ pub enum Denial {
     SessionRequired(Absence),
     /// The session's user has none of the roles.
     Forbidden,
+    /// The user logged in too long ago for this rule.
+    ReauthenticationRequired,
     /// The client's address is in none of the rule's networks.
     Address,
     /// Another site started the request.
@@ -71,6 +74,7 @@ impl Access {
             requirement: rule.session,
             accepts: rule.accepts.as_slice().into(),
             roles: rule.roles.as_slice().into(),
+            max_auth_age: rule.max_auth_age,
             enforce: rule.enforce,
             allow: rule.allow.clone(),
             cross_site: rule.cross_site.clone(),
@@ -82,7 +86,8 @@ impl Access {
     /// What it needs to know.
     pub fn need(&self, activity: Activity) -> Need<'_> {
         let required = self.requirement == Requirement::Required;
-        Need { accepts: &self.accepts, required, roles: &self.roles, on_outage: self.on_outage, activity }
+        let (accepts, roles, max_auth_age) = (&*self.accepts, &*self.roles, self.max_auth_age);
+        Need { accepts, required, roles, max_auth_age, on_outage: self.on_outage, activity }
     }
 
     /// The places of the sessions that count, in the order in which they are tried.
@@ -147,7 +152,7 @@ impl Access {
     /// # Errors
     /// The caller may not.
     pub fn decide(&self, entry: Entry, caller: Caller) -> Result<Grant, Denial> {
-        let Caller { verdict, presented, edits, source: _ } = caller;
+        let Caller { verdict, started, presented, edits, source: _ } = caller;
         if entry.is_preflight {
             return Ok(Grant {
                 session: None,
@@ -160,7 +165,7 @@ impl Access {
             });
         }
         let unsure = matches!(verdict, Verdict::Unknown(_));
-        let (session, denial) = self.judge(verdict);
+        let (session, denial) = self.judge(verdict, started);
         let denial = denial.or(entry.is_foreign.then_some(Denial::CrossSite));
         if let Some(denial) = denial {
             if self.enforce {
@@ -175,11 +180,17 @@ impl Access {
         Ok(Grant { session, presented, edits, withholds_cookies: false, waived, unsure, would_refuse })
     }
 
-    fn judge(&self, verdict: Verdict) -> (Option<Arc<Session>>, Option<Denial>) {
+    fn judge(&self, verdict: Verdict, started: Option<Duration>) -> (Option<Arc<Session>>, Option<Denial>) {
         match (verdict, self.requirement) {
             (Verdict::Known(session), _) => {
-                let allowed = session.has_any_of(&self.roles);
-                (Some(session), (!allowed).then_some(Denial::Forbidden))
+                let denial = if !session.has_any_of(&self.roles) {
+                    Some(Denial::Forbidden)
+                } else if !self.need(Activity::Ignored).is_recent(started) {
+                    Some(Denial::ReauthenticationRequired)
+                } else {
+                    None
+                };
+                (Some(session), denial)
             }
             (Verdict::Unknown(_), Requirement::Optional) if self.on_outage == OnOutage::Anonymous => (None, None),
             (Verdict::Unknown(outage), _) => (None, Some(Denial::StoreUnavailable(outage))),
@@ -222,10 +233,12 @@ impl Grant {
         self.waived
     }
 
-    /// Whether it is not known which session is the caller's, because the store could not be asked: then nobody may steer
-    /// it, which would end it or put another one in its place.
-    pub fn is_unsure(&self) -> bool {
-        self.unsure
+    /// Whether the caller's session may be steered: ended, changed or replaced.
+    ///
+    /// # Errors
+    /// The store could not be asked which session that is.
+    pub fn may_be_steered(&self) -> Result<(), Outage> {
+        if self.unsure { Err(Outage("whose session is to be steered was not known".to_owned())) } else { Ok(()) }
     }
 
     /// How the Cookie header must change before it is forwarded.

@@ -20,7 +20,8 @@ fn enter(rule: &Rule, from: &str, method: &str, fields: &[(&str, &str)]) -> Resu
 }
 
 fn anonymous() -> Caller {
-    Caller { verdict: Verdict::Absent(Absence::NoCookie), presented: Vec::new(), edits: Vec::new(), source: None }
+    let verdict = Verdict::Absent(Absence::NoCookie);
+    Caller { verdict, started: None, presented: Vec::new(), edits: Vec::new(), source: None }
 }
 
 const EVIL: (&str, &str) = ("origin", "http://evil.test");

@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use std::time::Duration;
 
 mod accept;
+mod demands;
 mod dest;
 mod guard;
 mod headers;
@@ -47,6 +48,8 @@ pub struct Rule {
     pub accepts: Vec<usize>,
     /// `roles`: any of these; empty = no role asked for.
     pub roles: Vec<String>,
+    /// `max_auth_age`: how long ago the login may be.
+    pub max_auth_age: Option<Duration>,
     /// `on_refusal`
     pub on_refusal: OnRefusal,
     /// `allow`; empty = everybody.
@@ -186,7 +189,8 @@ pub(super) fn read(mut section: Section<'_>, site: &mut Site<'_>) -> Option<Rule
         paths: read_paths(&mut section, keeps_encoded_slash),
         methods: read_methods(&mut section, site.server),
         session,
-        roles: read_roles(&mut section, session, &accepts, site),
+        roles: demands::read_roles(&mut section, session, &accepts, site),
+        max_auth_age: demands::read_max_auth_age(&mut section, session, &accepts, site),
         accepts,
         on_refusal: match section.choice("on_refusal") {
             Some("redirect") => OnRefusal::Redirect,
@@ -273,25 +277,6 @@ fn read_requirement(section: &mut Section<'_>, forwards: bool, site: &Site<'_>) 
         );
     }
     requirement
-}
-
-fn read_roles(section: &mut Section<'_>, requirement: Requirement, accepts: &[usize], site: &Site<'_>) -> Vec<String> {
-    let span = section.span_of("roles");
-    let roles = section.parsed_list("roles", |role| match role {
-        "" => Err(Fault::new("a role is not empty", "name it, or leave it out")),
-        _ => Ok(role.to_owned()),
-    });
-    if !section.has("roles") {
-        return roles;
-    }
-    if requirement != Requirement::Required {
-        let remedy = "write `session = \"required\"`, or leave `roles` out";
-        section.reader.error(span, "`roles` means nothing without `session = \"required\"`", remedy);
-    } else if site.sessions.is_some_and(|all| !all.is_empty() && accepts.iter().all(|at| all[*at].roles.is_none())) {
-        let remedy = "say where the roles are in the record: `roles = \"user.roles\"` in [session]";
-        section.reader.error(span, "nobody has a role: [session] has no `roles`", remedy);
-    }
-    roles
 }
 
 fn read_paths(section: &mut Section<'_>, keeps_encoded_slash: bool) -> Vec<Pattern> {

@@ -73,18 +73,19 @@ impl Answers {
     pub fn refuse(&self, mut refusal: Refusal, exchange: &mut Exchange) -> Response<Body> {
         let (reason, exceeded) = (refusal.reason, refusal.exceeded.take());
         exchange.refused(refusal);
-        let helps = matches!(reason, Reason::SessionRequired | Reason::LoginLoop(_));
+        let again = reason == Reason::ReauthenticationRequired;
+        let helps = reason.asks_for_login() || matches!(reason, Reason::LoginLoop(_));
         let login = self.logins.get(exchange.login()).filter(|_| helps);
-        let redirects = reason == Reason::SessionRequired && exchange.is_redirected();
+        let redirects = reason.asks_for_login() && exchange.is_redirected();
         let face = reason.face();
-        let mut response = match login.filter(|_| redirects).and_then(|login| login.location(exchange)) {
+        let mut response = match login.filter(|_| redirects).and_then(|login| login.location(again, exchange)) {
             Some(location) => {
                 let mut response = Response::new(Body::own(""));
                 *response.status_mut() = StatusCode::SEE_OTHER;
                 response.headers_mut().insert(LOCATION, location);
                 response
             }
-            None => self.answer(reason, login.map(|login| login.to.as_str()), exchange),
+            None => self.answer(reason, login.map(|login| login.page(again)).as_deref(), exchange),
         };
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -103,7 +104,7 @@ impl Answers {
         if let Some(exceeded) = exceeded {
             exceeded.write(headers);
         }
-        if reason == Reason::SessionRequired {
+        if reason.asks_for_login() {
             headers.insert(VARY, HeaderValue::from_static("Cookie, Accept, Sec-Fetch-Mode"));
             if response.status() == StatusCode::UNAUTHORIZED {
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Session"));
@@ -179,19 +180,26 @@ impl Answers {
 }
 
 impl Login {
-    fn location(&self, exchange: &Exchange) -> Option<HeaderValue> {
+    /// The login page, which must ask for the password of who is logged in, too, if he is to log in again.
+    fn page(&self, again: bool) -> String {
+        if again { with_query(&self.to, "reauth=1") } else { self.to.clone() }
+    }
+
+    fn location(&self, again: bool, exchange: &Exchange) -> Option<HeaderValue> {
         let back = self.return_to.as_ref().and_then(|parameter| {
             let back = exchange.way_back();
             let encoded = utf8_percent_encode(&back, QUERY_VALUE).to_string();
             (encoded.len() <= WAY_BACK_BYTES_MAX).then(|| format!("{parameter}={encoded}"))
         });
-        let separator = if self.to.contains('?') { '&' } else { '?' };
-        HeaderValue::try_from(match back {
-            Some(back) => format!("{}{separator}{back}", self.to),
-            None => self.to.clone(),
-        })
-        .ok()
+        let page = self.page(again);
+        HeaderValue::try_from(back.map_or(page.clone(), |back| with_query(&page, &back))).ok()
     }
+}
+
+/// A path or URL with one more parameter.
+fn with_query(to: &str, parameter: &str) -> String {
+    let separator = if to.contains('?') { '&' } else { '?' };
+    format!("{to}{separator}{parameter}")
 }
 
 fn page(face: &Face, detail: Option<&str>, login: Option<&str>, request_id: &str) -> String {

@@ -244,6 +244,7 @@ impl Exchange {
         let Some(denial) = grant.would_refuse() else { return };
         let reason = match denial {
             Denial::SessionRequired(_) => "session_required",
+            Denial::ReauthenticationRequired => "reauthentication_required",
             Denial::Forbidden | Denial::Address => "forbidden",
             Denial::CrossSite => "cross_site",
             Denial::StoreUnavailable(_) => "store_unavailable",

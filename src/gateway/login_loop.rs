@@ -72,6 +72,8 @@ pub enum Loop {
     Unreadable,
     /// The session is over.
     Over,
+    /// It is good, but the login is too long ago.
+    NotAskedAgain,
 }
 
 /// How the upstream that logs people in last sent a visitor on.
@@ -139,16 +141,22 @@ impl Logins {
     /// What becomes of a request that its rule refuses: who has been sent to log in, and came back from there, too
     /// often, is sent there no more.
     pub(super) fn refuse(&self, denial: Denial, head: &Head, exchange: &Exchange) -> Refusal {
-        let Denial::SessionRequired(absence) = &denial else { return denial.into() };
+        let absence = match &denial {
+            Denial::SessionRequired(absence) => Some(absence),
+            Denial::ReauthenticationRequired => None,
+            _ => return denial.into(),
+        };
         let counts = self.watches(exchange) && !is_prefetch(&head.headers);
         let Some(path) = exchange.path().filter(|_| counts) else { return denial.into() };
         let visitor = self.rounds.visitor(head, exchange);
         let https = exchange.arrival().https;
         let has_several = self.sessions.iter().any(|sessions| sessions.are_brought_twice(&head.headers, https));
-        let judge = |returned: &Return| Loop::of(absence, returned.cookie, has_several);
+        let judge = |returned: &Return| {
+            absence.map_or(Loop::NotAskedAgain, |absence| Loop::of(absence, returned.cookie, has_several))
+        };
         match self.rounds.refused(visitor, path.as_str(), clock::now(), |returned| {
             // A page that was merely shown may have begun a session without a user, to guard its form.
-            returned.is_sure || *absence != Absence::Anonymous
+            returned.is_sure || absence != Some(&Absence::Anonymous)
         }) {
             Some(returned) => judge(&returned).into(),
             None => denial.into(),
@@ -341,6 +349,10 @@ impl Loop {
             Self::Anonymous => "no user: the session is there, but it names no user where the gateway looks for one.",
             Self::Unreadable => "unreadable: the session is there, but it cannot be read as its format.",
             Self::Over => "over: the session has ended already, for instance by its max_age or idle_timeout.",
+            Self::NotAskedAgain => {
+                "login too long ago: the login page was given reauth=1 and did not ask again, or the session's login \
+                 time (started_at) is still the old one."
+            }
         }
     }
 }

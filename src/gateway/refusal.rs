@@ -39,6 +39,8 @@ pub enum Reason {
     ExpectationFailed,
     /// No valid session.
     SessionRequired,
+    /// The login is too long ago.
+    ReauthenticationRequired,
     /// A role is missing, or the address is not allowed.
     Forbidden,
     /// Another site started the request.
@@ -112,6 +114,9 @@ impl Reason {
             ),
             Self::SessionRequired => {
                 ("session_required", StatusCode::UNAUTHORIZED, "Please log in", "http_request_denied")
+            }
+            Self::ReauthenticationRequired => {
+                ("reauthentication_required", StatusCode::UNAUTHORIZED, "Please log in again", "http_request_denied")
             }
             Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "You may not use this page", "http_request_denied"),
             Self::CrossSite => {
@@ -190,6 +195,11 @@ impl Reason {
         }
     }
 
+    /// Whether logging in would help.
+    pub fn asks_for_login(self) -> bool {
+        matches!(self, Self::SessionRequired | Self::ReauthenticationRequired)
+    }
+
     /// After how many seconds trying again makes sense, where it does.
     pub fn retry_after(self) -> Option<&'static str> {
         matches!(self, Self::StoreUnavailable | Self::Overloaded).then_some("1")
@@ -259,6 +269,9 @@ impl From<Denial> for Refusal {
     fn from(denial: Denial) -> Self {
         match denial {
             Denial::SessionRequired(absence) => Self::new(Reason::SessionRequired, absence.to_string()),
+            Denial::ReauthenticationRequired => {
+                Self::new(Reason::ReauthenticationRequired, "the login is longer ago than max_auth_age, or unknown")
+            }
             Denial::Forbidden => Self::new(Reason::Forbidden, "the user has none of the rule's roles"),
             Denial::Address => Self::new(Reason::Forbidden, "the client's address is in none of the rule's networks"),
             Denial::CrossSite => Self::new(Reason::CrossSite, "another site started the request"),

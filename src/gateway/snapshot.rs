@@ -32,11 +32,7 @@ use crate::{
     },
     identity::Identity,
     rules::{Action, Rule, Rules, Unmatched},
-    session::{
-        self, Activity, Sessions, Watcher,
-        managed::Commands,
-        store::{Outage, Store},
-    },
+    session::{self, Activity, Sessions, Watcher, managed::Commands, store::Store},
     tasks::{Worker, Workers},
     telemetry::{access_log::AccessLog, metrics::Metrics, output::Output},
     upstream::{Origin, Streaming, Target, Terms, Upstreams},
@@ -244,9 +240,7 @@ impl Snapshot {
             return Ok(());
         }
         let Some(commands) = Commands::take(headers)? else { return Ok(()) };
-        if grant.is_unsure() {
-            return Err(Outage("whose session is to be steered was not known".to_owned()).into());
-        }
+        grant.may_be_steered()?; // 503
         let sessions = self.steered(rule, grant).ok_or_else(|| commands.homeless())?;
         // Boxed: few requests come here, and all would carry its size.
         let obeyed = Box::pin(sessions.obey(&commands, grant.presented(sessions.name()), https, worker)).await?;

@@ -39,6 +39,7 @@ fn session() -> Session {
         roles,
         record,
         own_members: &["cookie"],
+        begun: None,
         told: OnceLock::new(),
     }
 }
@@ -52,7 +53,7 @@ fn grant(session: Option<Session>, edits: Vec<CookieEdit>) -> Grant {
     let arrival = Arrival::of(&head, &Peer::new(None, None, false, Worker(0)), &site);
     let entry = access.admit(&head, &arrival, &site, []).expect("nothing is asked of the address");
     access
-        .decide(entry, Caller { verdict, presented: Vec::new(), edits, source: None })
+        .decide(entry, Caller { verdict, started: None, presented: Vec::new(), edits, source: None })
         .expect("an optional rule lets pass")
 }
 

@@ -1,7 +1,7 @@
 //! Which of a request's cookies counts, and which of them go on to the upstream.
 
 use super::{
-    Absence, Finding, LOOKUPS_MAX, Session, Sessions, Source,
+    Absence, Finding, Found, LOOKUPS_MAX, Session, Sessions, Source,
     format::{Format, Presented},
     id::SessionId,
     near_cache::Named,
@@ -11,7 +11,7 @@ use crate::{
     http::cookie_header::{self, Pair},
 };
 use http::HeaderMap;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// How the Cookie header must change before it is forwarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub(super) struct Search {
     pub(super) anonymous: Option<SessionId>,
     pub(super) absence: Option<Absence>,
     pub(super) source: Option<Source>,
+    /// When the known session began.
+    pub(super) started: Option<Duration>,
     /// The cookies that must not go on where none counts: those of sessions that the gateway ended, and those that
     /// nobody looked up.
     ended: Vec<Place>,
@@ -76,8 +78,9 @@ impl Place {
 }
 
 impl Search {
-    pub(super) fn found(&mut self, place: Place, finding: Finding, source: Source) {
+    pub(super) fn found(&mut self, place: Place, Found { finding, source, started }: Found) {
         self.source = self.source.max(Some(source));
+        self.started = started;
         match finding {
             Finding::Valid(session) => self.known = Some((place, session)),
             Finding::Absent(absence, id) => {

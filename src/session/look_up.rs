@@ -1,7 +1,7 @@
 //! One record: from memory where that may be believed, from the store where it must be, and once for all who ask.
 
 use super::{
-    Absence, Activity, Finding, Identified, Session, Sessions, Verdict,
+    Absence, Activity, Finding, Identified, Need, Session, Sessions, Verdict,
     cookies::Place,
     format::{Format, Opened, Own},
     id::SessionId,
@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     clock,
-    config::store::OnOutage,
     http::cookie_header,
     redis::Change,
     tasks::{self, Worker},
@@ -23,21 +22,6 @@ use std::{
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
-
-/// What a rule needs, as far as it matters where an answer may come from.
-#[derive(Debug, Clone, Copy)]
-pub struct Need<'r> {
-    /// The places of the sessions that count.
-    pub accepts: &'r [usize],
-    /// Without a session the request is refused.
-    pub required: bool,
-    /// Without one of these roles it is refused; empty = none is asked for.
-    pub roles: &'r [String],
-    /// While the store cannot be asked.
-    pub on_outage: OnOutage,
-    /// Whether asking counts as use of the session.
-    pub activity: Activity,
-}
 
 /// How a record is looked up.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +45,14 @@ pub enum Trust {
     Memory,
     /// Only what the store says after the request came.
     Store,
+}
+
+/// What became of one cookie.
+pub(super) struct Found {
+    pub(super) finding: Finding,
+    pub(super) source: Source,
+    /// When a valid session began, since the Unix epoch, as far as that is known.
+    pub(super) started: Option<Duration>,
 }
 
 /// Where a verdict comes from. Of several records' the last in this order counts.
@@ -92,21 +84,14 @@ impl From<Worker> for Look {
     }
 }
 
-impl Need<'_> {
-    /// Whether a rule that needs this lets a caller with this verdict pass, or cannot know better.
-    pub fn is_met_by(&self, verdict: &Verdict) -> bool {
-        match verdict {
-            Verdict::Known(session) => session.has_any_of(self.roles),
-            Verdict::Absent(_) => !self.required,
-            Verdict::NotAsked | Verdict::Unknown(_) => true,
-        }
+impl Found {
+    pub(super) fn absent(absence: Absence) -> Self {
+        Self { finding: Finding::Absent(absence, None), source: Source::Store, started: None }
     }
-}
 
-impl Session {
-    /// Whether it has one of these roles; of none asked for, always.
-    pub fn has_any_of(&self, roles: &[String]) -> bool {
-        roles.is_empty() || self.roles.iter().any(|role| roles.contains(role))
+    /// Whether the store has no such record.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self.finding, Finding::Absent(Absence::NotFound, _))
     }
 }
 
@@ -114,7 +99,8 @@ impl Sessions {
     /// Judges a request from memory alone; `None` = that cannot be done, or the rule would not be content.
     pub fn recall(&self, headers: &HeaderMap, https: bool, need: Need<'_>, worker: Worker) -> Option<Identified> {
         // A session with limits of its own is held against them each time, and a rotation of secrets is counted.
-        let near = self.near.as_ref().filter(|_| self.lifetime.is_none() && self.newest.is_none())?;
+        let is_plain = self.lifetime.is_none() && self.newest.is_none() && need.max_auth_age.is_none();
+        let near = self.near.as_ref().filter(|_| is_plain)?;
         let name = self.format.cookie_name(https).as_bytes();
         let mut pairs = cookie_header::pairs(headers).filter(|pair| cookie_header::is_taken_for(pair.name, name));
         let first = pairs.next().filter(|pair| pair.name == name)?;
@@ -131,7 +117,8 @@ impl Sessions {
             true => self.keeping(Some(place), https),
             false => self.keeping(None, https),
         };
-        Some(Identified { verdict: Verdict::Known(session), presented: None, edits, source: Some(Source::Memory) })
+        let (verdict, source) = (Verdict::Known(session), Some(Source::Memory));
+        Some(Identified { verdict, started: None, presented: None, edits, source })
     }
 
     /// Whether the request brings a cookie of these sessions.
@@ -161,12 +148,12 @@ impl Sessions {
         named: &Arc<Named>,
         activity: Activity,
         look: Look,
-    ) -> Result<(Finding, Source), Outage> {
+    ) -> Result<Found, Outage> {
         if let Some(absence) = self.revocations.absence(&named.key) {
-            return Ok((Finding::Absent(absence, None), Source::Store));
+            return Ok(Found::absent(absence));
         }
         let (finding, source) = self.find(named, activity, look).await?;
-        Ok((self.settle(finding, &named.key, activity, look.worker).await?, source))
+        self.settle(finding, source, &named.key, activity, look.worker).await
     }
 
     /// The record as memory or the store has it, whatever its age.
@@ -264,7 +251,7 @@ impl Sessions {
         let (finding, ends) = match known {
             Some(entry) => (entry.finding.clone(), entry.ends),
             None => match self.format.open(&bytes, &self.selection, now) {
-                Ok(Opened { data, ends }) => (self.judge(data, named), ends),
+                Ok(Opened { data, ends }) => (self.judge(data, ends, named), ends),
                 Err(absence) => {
                     if matches!(absence, Absence::Unreadable(_)) {
                         self.verdicts.unreadable(worker);
@@ -306,15 +293,26 @@ impl Sessions {
     }
 
     /// Holds a session against its limits.
-    async fn settle(&self, finding: Finding, key: &str, activity: Activity, worker: Worker) -> Result<Finding, Outage> {
-        let Some(lifetime) = &self.lifetime else { return Ok(finding) };
+    async fn settle(
+        &self,
+        finding: Finding,
+        source: Source,
+        key: &str,
+        activity: Activity,
+        worker: Worker,
+    ) -> Result<Found, Outage> {
+        let mut started = if let Finding::Valid(session) = &finding { session.begun } else { None };
+        let Some(lifetime) = &self.lifetime else { return Ok(Found { finding, source, started }) };
         match &finding {
             Finding::Valid(session) => {
                 let now = clock::since_epoch();
                 let subject = Subject { key, user: &session.user, data: &session.record, activity, now };
-                if let Err(absence) = Box::pin(lifetime.judge(subject, &self.store, worker)).await? {
-                    self.revocations.note(key, Some(End::Over));
-                    return Ok(Finding::Absent(absence, None));
+                match Box::pin(lifetime.judge(subject, &self.store, worker)).await? {
+                    Ok(told) => started = told,
+                    Err(absence) => {
+                        self.revocations.note(key, Some(End::Over));
+                        return Ok(Found { source, ..Found::absent(absence) });
+                    }
                 }
                 self.revocations.note(key, None);
             }
@@ -323,17 +321,21 @@ impl Sessions {
             }
             Finding::Absent(..) => {}
         }
-        Ok(finding)
+        Ok(Found { finding, source, started })
     }
 
-    fn judge(&self, data: Value, named: &Named) -> Finding {
+    fn judge(&self, data: Value, ends: Option<Duration>, named: &Named) -> Finding {
         let id = named.id.clone();
         let Some(user) = self.user.iter().find_map(|path| data.at(path).and_then(user_id)) else {
             return Finding::Absent(Absence::Anonymous, Some(id));
         };
         let roles = self.roles.as_ref().and_then(|path| data.at(path)).map(roles).unwrap_or_default();
-        let (name, own_members) = (self.name.clone(), self.own_members);
-        Finding::Valid(Arc::new(Session { name, id, user, roles, record: data, own_members, told: OnceLock::new() }))
+        let begun = match &self.format {
+            Format::Own(Own::Onedoor(onedoor)) => ends.map(|ends| onedoor.begun(ends)),
+            _ => None,
+        };
+        let (name, own_members, told) = (self.name.clone(), self.own_members, OnceLock::new());
+        Finding::Valid(Arc::new(Session { name, id, user, roles, record: data, own_members, begun, told }))
     }
 }
 

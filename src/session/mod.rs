@@ -12,6 +12,7 @@ mod look_up;
 pub mod managed;
 mod mark;
 pub mod near_cache;
+mod need;
 mod newcomers;
 mod recent;
 mod revocation;
@@ -36,11 +37,16 @@ use format::{Format, Own, Presented};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use id::SessionId;
 use lifetime::Lifetime;
-pub use look_up::{Look, Need, Source, Trust};
+use look_up::Found;
+pub use look_up::{Look, Source, Trust};
 use near_cache::NearCache;
+pub use need::Need;
 use recent::Recent;
 use revocation::Revocations;
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use store::{Outage, Store};
 pub use tether::Tether;
 use tether::Tethers;
@@ -98,6 +104,8 @@ pub struct Session {
     pub record: Value,
     /// The record's members that are the framework's own; `*` ends a beginning.
     pub own_members: &'static [&'static str],
+    /// When it began, since the Unix epoch, where the gateway's own record says so.
+    pub begun: Option<Duration>,
     /// What upstreams are told of it, once somebody has written that.
     pub told: OnceLock<Box<[(HeaderName, HeaderValue)]>>,
 }
@@ -135,6 +143,8 @@ pub enum Verdict {
 pub struct Identified {
     /// Who is calling.
     pub verdict: Verdict,
+    /// When a valid session began, since the Unix epoch, as far as that is known.
+    pub started: Option<Duration>,
     /// The id of the record that was found, if any, even if it has no user: what `Session-Update` changes.
     pub presented: Option<SessionId>,
     /// The changes to the Cookie header that are needed.
@@ -225,28 +235,27 @@ impl Sessions {
             };
             search.lookups += 1;
             let mut found = self.look_up(&named, activity, look).await;
-            if matches!(found, Ok((Finding::Absent(Absence::NotFound, _), _))) && self.expects_somebody() {
-                let awaited = Box::pin(self.await_record(&named, activity, look.worker)).await;
-                found = awaited.map(|finding| (finding, Source::Store));
+            if found.as_ref().is_ok_and(Found::is_missing) && self.expects_somebody() {
+                found = Box::pin(self.await_record(&named, activity, look.worker)).await;
             }
-            if let (Ok((Finding::Valid(_), _)), Some(newest)) = (&found, &self.newest) {
+            if let (Ok(Found { finding: Finding::Valid(_), .. }), Some(newest)) = (&found, &self.newest) {
                 self.verdicts.signed(self.prove(newest, pair, headers).is_ok(), look.worker);
             }
             match found {
-                Ok((finding, source)) => search.found(place, finding, source),
+                Ok(found) => search.found(place, found),
                 Err(cause) => outage = Some(cause),
             }
         }
         let edits = self.edits(&search, https);
         let presented = search.known.as_ref().map(|(_, session)| session.id.clone());
         let presented = presented.or(search.anonymous);
-        let source = search.source;
+        let (source, started) = (search.source, search.started);
         let verdict = match (search.known, outage) {
             (Some((_, session)), _) => Verdict::Known(session),
             (None, Some(outage)) => Verdict::Unknown(outage),
             (None, None) => Verdict::Absent(search.absence.unwrap_or(Absence::NoCookie)),
         };
-        Identified { verdict, presented, edits, source }
+        Identified { verdict, started, presented, edits, source }
     }
 
     /// The cookies of a request were judged, and that is the end of it.

@@ -1,6 +1,6 @@
 //! Sessions that an upstream has just begun: their browser may be back before their record can be read.
 
-use super::{Absence, Activity, Finding, Look, Sessions, id::SessionId, near_cache::Named, store::Outage};
+use super::{Absence, Activity, Found, Look, Sessions, id::SessionId, near_cache::Named, store::Outage};
 use crate::{clock, tasks::Worker};
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ impl Sessions {
         named: &Arc<Named>,
         activity: Activity,
         worker: Worker,
-    ) -> Result<Finding, Outage> {
+    ) -> Result<Found, Outage> {
         let key = &*named.key;
         let (begun, mut pause) = (clock::now(), PAUSE.0);
         while self.newcomers.get(key).is_some() {
@@ -38,11 +38,11 @@ impl Sessions {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
-            let (finding, _) = self.look_up(named, activity, Look::from(worker)).await?;
-            if !matches!(finding, Finding::Absent(Absence::NotFound, _)) {
-                return Ok(finding);
+            let found = self.look_up(named, activity, Look::from(worker)).await?;
+            if !found.is_missing() {
+                return Ok(found);
             }
         }
-        Ok(Finding::Absent(Absence::NotFound, None))
+        Ok(Found::absent(Absence::NotFound))
     }
 }

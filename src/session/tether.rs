@@ -148,11 +148,10 @@ impl Sessions {
     async fn find_again(self: &Arc<Self>, key: &str, named: &Arc<Named>, worker: Worker) -> Option<Finding> {
         let look = |trust| Look { worker, begun: clock::now(), trust, keeps_absence: false, stale_for: None };
         let found = self.look_up(named, Activity::Ignored, look(Trust::Memory)).await.ok()?;
-        let (finding, source) = found;
-        if source == Source::Store || self.tethers.all_hold(key, &finding) {
-            return Some(finding);
+        if found.source == Source::Store || self.tethers.all_hold(key, &found.finding) {
+            return Some(found.finding);
         }
-        Some(self.look_up(named, Activity::Ignored, look(Trust::Store)).await.ok()?.0)
+        Some(self.look_up(named, Activity::Ignored, look(Trust::Store)).await.ok()?.finding)
     }
 }
 

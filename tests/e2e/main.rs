@@ -41,6 +41,7 @@ mod session_end;
 mod sessions_express;
 mod sessions_several;
 mod socket_activation;
+mod step_up;
 mod store_outage;
 mod tls;
 mod topologies;

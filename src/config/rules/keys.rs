@@ -31,6 +31,12 @@ pub(in crate::config) static TABLE: Table = Table {
         },
         Key { name: "roles", shape: Shape::Texts(&[]), meaning: "The user must have one of these, else 403." },
         Key {
+            name: "max_auth_age",
+            shape: Shape::Duration { default: None, zero: false },
+            meaning: "How long ago the login may be; after that the user must log in again: 401, or to login with \
+                      `reauth=1`.",
+        },
+        Key {
             name: "on_refusal",
             shape: Shape::Choice { default: Some("auto"), of: &["auto", "redirect", "status"] },
             meaning: "`auto`: a browser's navigation is sent to login, anything else gets 401.",

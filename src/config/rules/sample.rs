@@ -12,6 +12,7 @@ pub(crate) fn rule(session: Requirement) -> Rule {
         session,
         accepts: vec![0],
         roles: Vec::new(),
+        max_auth_age: None,
         on_refusal: OnRefusal::Auto,
         allow: Vec::new(),
         cross_site: CrossSite::Allow,

@@ -61,6 +61,11 @@ impl Onedoor {
         if ends <= now { Err(Absence::Expired) } else { Ok(Opened { data, ends: Some(ends) }) }
     }
 
+    /// When a session began that ends then.
+    pub(in crate::session) fn begun(&self, ends: Duration) -> Duration {
+        ends.saturating_sub(self.max_age)
+    }
+
     pub(super) fn begin(&self, data: Value, now: Duration) -> (Value, Duration) {
         (envelope(now, data), self.ttl.min(self.max_age))
     }

@@ -21,6 +21,7 @@ fn session(user: &str) -> Loaded {
         roles: Vec::new(),
         record: Value::Null,
         own_members: &[],
+        begun: None,
         told: std::sync::OnceLock::new(),
     };
     loaded(Finding::Valid(Arc::new(session)))
