@@ -46,6 +46,8 @@ fn stage_with(server: &str, session: &str) -> Stage {
         {server}
         [store]
         url = "{url}"
+        # A busy machine may take a while.
+        timeout = "3s"
         [session]
         {session}
         [identity.headers]
