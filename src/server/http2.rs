@@ -100,6 +100,7 @@ where
         .max_local_error_reset_streams(RESETS_OF_OURS);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let outcome = tokio::select! {
+        biased;
         outcome = &mut connection => outcome,
         () = closing.begins() => {
             connection.as_mut().graceful_shutdown();

@@ -103,9 +103,11 @@ impl Endpoint {
         (self.requests.load(Ordering::Relaxed) + 1) * self.health.reluctance(now)
     }
 
-    /// Whether it may have one more request.
-    pub(super) fn has_room(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) < self.requests_max
+    /// Whether it may have one more request. Those with a body never take the last quarter: clients that send slowly
+    /// hold up nobody who only reads.
+    pub(super) fn has_room(&self, with_body: bool) -> bool {
+        let reserved = if with_body { self.requests_max / 16 * 4 } else { 0 };
+        self.requests.load(Ordering::Relaxed) < self.requests_max - reserved
     }
 
     /// A place for one more request, unless it has as many as it may have.

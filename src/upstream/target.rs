@@ -123,7 +123,7 @@ impl Target {
 
     /// The endpoint that a request with this key would go to now, as a URL.
     pub fn next_endpoint(&self, key: Option<u64>) -> String {
-        self.0.place(key, &[]).map_or_else(|| "none".to_owned(), |place| place.endpoint().name())
+        self.0.place(key, &[], false).map_or_else(|| "none".to_owned(), |place| place.endpoint().name())
     }
 
     /// The endpoints that get no requests now, as URLs.
@@ -174,6 +174,7 @@ impl Target {
         let inner = &*self.0;
         let section = &inner.section;
         let progress = body.progress().cloned();
+        let with_body = progress.is_some();
         let (request, client_host) = send::assemble(forward, body);
         // Boxed: it goes through many hands.
         let mut request = Box::new(request);
@@ -189,7 +190,7 @@ impl Target {
             elsewhere: inner.has_several(),
         };
         inner.budget.earn(terms.worker);
-        let mut place = inner.place(terms.key, &[]).ok_or(Failure::Overloaded)?;
+        let mut place = inner.place(terms.key, &[], with_body).ok_or(Failure::Overloaded)?;
         let (mut tried, mut retries, mut unwanted) = (Vec::new(), 0, None);
         loop {
             request.headers_mut().insert(HOST, inner.host(place.endpoint(), &client_host));
@@ -218,7 +219,7 @@ impl Target {
             };
             let next = match again {
                 Some(again) if retries < section.retries => {
-                    let elsewhere = inner.place(terms.key, &tried).or(same);
+                    let elsewhere = inner.place(terms.key, &tried, with_body).or(same);
                     elsewhere.filter(|_| inner.may_retry(terms.worker)).map(|place| (place, again))
                 }
                 _ => None,
@@ -268,14 +269,15 @@ impl Inner {
     ///
     /// Where less than half of the endpoints are healthy, the health of all is doubted rather than the healthy ones
     /// overrun.
-    fn place(&self, key: Option<u64>, tried: &[Arc<Endpoint>]) -> Option<Place> {
+    fn place(&self, key: Option<u64>, tried: &[Arc<Endpoint>], with_body: bool) -> Option<Place> {
         let endpoints = self.endpoints.load();
         if let [only] = endpoints.as_slice() {
-            return if tried.is_empty() { only.admit() } else { None };
+            return if tried.is_empty() && only.has_room(with_body) { only.admit() } else { None };
         }
         let now = clock::now();
-        let able =
-            |endpoint: &Arc<Endpoint>| endpoint.has_room() && !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint));
+        let able = |endpoint: &Arc<Endpoint>| {
+            endpoint.has_room(with_body) && !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint))
+        };
         let is_in = |endpoint: &Arc<Endpoint>| endpoint.health().is_in();
         let panics = 2 * endpoints.iter().filter(|endpoint| is_in(endpoint)).count() < endpoints.len();
         let choose = |may: &dyn Fn(&Arc<Endpoint>) -> bool| self.balance.choose(&endpoints, key, now, may);

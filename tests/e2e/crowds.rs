@@ -1,6 +1,6 @@
 //! Connections: as many as the file says, and one client never has so many that none is left for others.
 
-use crate::harness::{Connection, Gateway, Upstream, eventually, get, open_gateway};
+use crate::harness::{Connection, Gateway, Upstream, eventually, get, open_gateway, open_rule, post};
 use std::process::Command;
 
 fn stage(server: &str) -> (Upstream, Gateway) {
@@ -57,4 +57,25 @@ fn behind_the_proxy_protocol_the_clients_are_counted() {
     assert!(arrive(&gateway, "PROXY TCP4 192.0.2.7 10.0.0.1 12346 80\r\n").is_none());
     fill(&gateway, "PROXY TCP4 192.0.2.8 10.0.0.1 12345 80\r\n", 1);
     eventually("it is counted", || counted(&gateway, "onedoor_connections_crowded_out_total").then_some(()));
+}
+
+#[test]
+fn slow_bodies_leave_the_upstream_room_for_requests_without() {
+    let app = Upstream::echo();
+    let gateway = Gateway::start(open_rule(&format!("{{ endpoints = \"{}\", connections = 16 }}", app.url())));
+    let slow = || {
+        let mut connection = Connection::open(gateway.address);
+        connection.write("POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nab");
+        connection
+    };
+    let mut held: Vec<_> = (0..12).map(|_| slow()).collect();
+    eventually("all have reached the upstream", || (app.accepted() >= 12).then_some(()));
+    let refused = gateway.send(&post("/quick", "a=b"));
+    assert_eq!((refused.status(), refused.reason().as_str()), (503, "overloaded"));
+    assert_eq!(gateway.get("/page").status(), 200);
+    for connection in &mut held {
+        connection.write("cdefghij");
+        assert_eq!(connection.response(false).unwrap().json()["length"], 10);
+    }
+    eventually("there is room again", || (gateway.send(&post("/quick", "a=b")).status() == 200).then_some(()));
 }
