@@ -36,6 +36,7 @@ mod proxy_protocol;
 mod quick_start;
 mod refusals;
 mod reload;
+mod rolling;
 mod rules;
 mod session_end;
 mod sessions_express;
