@@ -6,7 +6,7 @@ use crate::{
     caller::Caller,
     clock,
     config::rules::OnRefusal,
-    http::{Head, arrival::Arrival, navigation, path::NormalPath, peer::Peer},
+    http::{Head, arrival::Arrival, navigation, path::NormalPath, peer::Peer, websocket},
     identity::Forward,
     limits::Tab,
     rules::Rule,
@@ -54,6 +54,8 @@ pub struct Exchange {
     /// Where the answer may log somebody in.
     pub(super) visit: Option<Visit>,
     log: Option<Box<Line>>,
+    /// The key of a WebSocket that is asked for over HTTP/2.
+    pub(super) extended: Option<Box<HeaderValue>>,
     /// Of an answer that may go on for long.
     pub(super) bond: Option<Box<Bond>>,
 }
@@ -123,6 +125,7 @@ impl Exchange {
             meter: Some(snapshot.meter(peer.worker).clone()),
             tab: None,
             visit: None,
+            extended: websocket::key_over_http2(head).cloned().map(Box::new),
             bond: None,
             log: snapshot.access_log().cloned().map(line),
         })

@@ -7,6 +7,7 @@ mod certificates;
 mod dues;
 pub mod exchange;
 pub mod explain;
+mod extended;
 mod login_loop;
 mod meter;
 pub mod refusal;

@@ -203,6 +203,7 @@ impl Snapshot {
         let answer = target.send(forward, body, terms).await;
         exchange.answered(target, &answer);
         let mut response = answer?; // 408, 413, 502, 503, 504
+        exchange.agree(&mut response)?; // 502
         let disclosed = self.rates.take_disclosed(response.headers_mut());
         if exchange.owes() {
             Box::pin(exchange.pay(Due::Answer(response.status(), disclosed), worker)).await?; // 429

@@ -1,6 +1,7 @@
-//! A request of HTTP/2 in the terms that all steps share: its host in `Host`, its cookies on one line.
+//! A request of HTTP/2 in the terms that all steps share: its host in `Host`, its cookies on one
+//! line, a WebSocket asked for by `Upgrade`.
 
-use super::Head;
+use super::{Head, websocket};
 use http::{
     HeaderMap, HeaderValue,
     header::{COOKIE, HOST},
@@ -15,6 +16,7 @@ pub fn translate(head: &mut Head) {
         head.headers.insert(HOST, host);
     }
     join_cookies(&mut head.headers);
+    websocket::translate(head);
 }
 
 fn join_cookies(headers: &mut HeaderMap) {

@@ -1,7 +1,10 @@
-//! WebSockets over HTTP/1.1 (RFC 6455): which messages ask for one and agree to it, and where its frames end.
+//! WebSockets (RFC 6455): which messages ask for one and agree to it, and where its frames end.
 
 use super::Head;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, Method, Version, header};
+use hyper::ext::Protocol;
+use ring::digest;
 
 const PROTOCOL: &[u8] = b"websocket";
 
@@ -17,7 +20,7 @@ const HEADER_BYTES_MAX: usize = 10;
 pub fn is_asked_for(head: &Head) -> bool {
     head.headers.contains_key(header::UPGRADE)
         && head.method == Method::GET
-        && head.version == Version::HTTP_11
+        && matches!(head.version, Version::HTTP_11 | Version::HTTP_2)
         && is_named(&head.headers)
         && names_upgrade(&head.headers)
         && !head.headers.contains_key(header::TRANSFER_ENCODING)
@@ -34,6 +37,36 @@ fn names_upgrade(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::CONNECTION).iter();
     let mut options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+}
+
+/// Says as in HTTP/1.1 what an extended CONNECT of HTTP/2 asks for (RFC 8441 section 5), which has no key of its own.
+/// Any other CONNECT stays what it is.
+pub fn translate(head: &mut Head) {
+    let asked = head.extensions.get::<Protocol>();
+    if head.method != Method::CONNECT || asked.is_none_or(|protocol| protocol.as_str().as_bytes() != PROTOCOL) {
+        return;
+    }
+    let mut random = [0; 16];
+    // It only tells a WebSocket's server from one of something else.
+    let _ = getrandom::fill(&mut random);
+    let Ok(key) = HeaderValue::from_str(&STANDARD.encode(random)) else { return };
+    head.method = Method::GET;
+    head.headers.insert(header::SEC_WEBSOCKET_KEY, key);
+    announce(&mut head.headers);
+}
+
+/// The key of a request that [`translate`] has made: nothing else of HTTP/2 has an `Upgrade`.
+pub fn key_over_http2(head: &Head) -> Option<&HeaderValue> {
+    let asked = head.version == Version::HTTP_2 && head.headers.contains_key(header::UPGRADE);
+    head.headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| asked)
+}
+
+/// The `Sec-WebSocket-Accept` that belongs to a key (RFC 6455 section 4.2.2).
+pub fn accept_of(key: &[u8]) -> String {
+    let mut sum = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+    sum.update(key);
+    sum.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    STANDARD.encode(sum.finish())
 }
 
 /// Says on the next connection what `Upgrade` and `Connection` said on the one before.
@@ -188,6 +221,28 @@ mod tests {
         ] {
             assert!(!asks(lines), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn a_key_is_accepted_as_the_standard_says() {
+        assert_eq!(accept_of(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn an_extended_connect_is_the_same_request_as_over_http_1() {
+        let translated = |protocol: Option<&'static str>| {
+            let request = http::Request::connect("https://a.test/chat").version(Version::HTTP_2);
+            let (mut head, ()) = request.body(()).expect("the test's request is valid").into_parts();
+            if let Some(protocol) = protocol {
+                head.extensions.insert(Protocol::from_static(protocol));
+            }
+            translate(&mut head);
+            head
+        };
+        let head = translated(Some("websocket"));
+        assert!(head.method == Method::GET && is_asked_for(&head) && key_over_http2(&head).is_some());
+        assert_eq!(translated(Some("connect-udp")).method, Method::CONNECT);
+        assert_eq!(translated(None).method, Method::CONNECT);
     }
 
     #[test]

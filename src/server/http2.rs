@@ -8,14 +8,14 @@ use super::{
 };
 use crate::{
     config::server,
-    gateway::{Gateway, body::Body},
+    gateway::{Gateway, body::Body, tunnel::Tunnel},
     http::{http2, peer::Peer},
-    tasks,
+    tasks::{self, TaskTracker},
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header::CONTENT_LENGTH};
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::{body::Incoming, rt::Executor, server::conn::http2::Builder, service::service_fn};
+use hyper::{body::Incoming, rt::Executor, server::conn::http2::Builder, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
@@ -68,18 +68,25 @@ where
     let activity = Activity::new();
     let stream =
         Timed::new(stream, (&limits).into(), activity.clone(), closing.clone()).watching(Frames::from_preface());
-    let shared = Arc::new((gateway, peer));
+    let tunnels = TaskTracker::new();
+    let shared = Arc::new((gateway, peer, closing.clone(), tunnels.clone()));
     let streams = Streams { next: Arc::default(), patience: limits.body_timeout };
     let next = streams.next.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (shared, busy, pace) = (shared.clone(), activity.begin(), Pace::default());
+        let (shared, activity, pace) = (shared.clone(), activity.clone(), Pace::default());
+        let busy = activity.begin();
         *next.lock().unwrap_or_else(PoisonError::into_inner) = Some(pace.clone());
         // Boxed, so that it need not be moved with its stream.
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
+            let upgrade = head.extensions.remove::<OnUpgrade>();
             http2::translate(&mut head);
             let mute = head.method == Method::HEAD;
-            let mut response = shared.0.handle(Request::from_parts(head, body), &shared.1).await;
+            let (gateway, peer, closing, tunnels) = &*shared;
+            let mut response = gateway.handle(Request::from_parts(head, body), peer).await;
+            if let Some((tunnel, upgrade)) = response.body_mut().take_tunnel().zip(upgrade) {
+                tasks::tracked(tunnels, go_on(upgrade, tunnel, closing.clone(), activity.begin()));
+            }
             if mute {
                 name_length(&mut response);
             }
@@ -97,7 +104,8 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(RESETS_PENDING)
-        .max_local_error_reset_streams(RESETS_OF_OURS);
+        .max_local_error_reset_streams(RESETS_OF_OURS)
+        .enable_connect_protocol();
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let outcome = tokio::select! {
         biased;
@@ -109,6 +117,15 @@ where
     };
     if let Err(error) = outcome {
         tracing::debug!(%error, "a client connection ended early");
+    }
+    tunnels.close();
+    tunnels.wait().await;
+}
+
+/// Passes on what a WebSocket says on its stream, which is a request of the connection's as long as it lasts.
+async fn go_on(upgrade: OnUpgrade, tunnel: Tunnel, closing: Closing, _busy: Busy) {
+    if let Ok(client) = upgrade.await {
+        Box::pin(tunnel.pass(TokioIo::new(client), &[], closing.begins())).await;
     }
 }
 

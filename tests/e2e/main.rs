@@ -50,3 +50,4 @@ mod upstreams;
 mod upstreams_http2;
 mod upstreams_https;
 mod websockets;
+mod websockets_http2;

@@ -121,12 +121,30 @@ impl Http2 {
 
     /// Sends a GET with these fields beside the usual pseudo-header fields, unless they are given.
     pub(crate) fn get(&mut self, stream: u32, fields: &[(&str, &str)]) -> bool {
-        let usual = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a.test")];
-        let usual = usual.iter().filter(|(name, _)| !fields.iter().any(|(given, _)| given == name));
-        let given = |pseudo: bool| fields.iter().filter(move |(name, _)| name.starts_with(':') == pseudo);
-        let all = usual.chain(given(true)).chain(given(false)).filter(|(_, value)| *value != "-");
-        let all: Vec<_> = all.copied().collect();
-        self.send(HEADERS, END_STREAM | END_HEADERS, stream, &block(&all))
+        let block = request(fields);
+        self.send(HEADERS, END_STREAM | END_HEADERS, stream, &block)
+    }
+
+    /// Asks for a WebSocket (RFC 8441) with these fields, as [`Self::get`] does for a page. The stream stays open.
+    pub(crate) fn websocket(&mut self, stream: u32, fields: &[(&str, &str)]) -> bool {
+        let usual = [(":method", "CONNECT"), (":protocol", "websocket"), ("sec-websocket-version", "13")];
+        let usual = usual.into_iter().filter(|(name, _)| !fields.iter().any(|(given, _)| given == name));
+        let block = request(&usual.chain(fields.iter().copied()).collect::<Vec<_>>());
+        self.send(HEADERS, END_HEADERS, stream, &block)
+    }
+
+    /// Reads what comes on a stream until there are so many bytes, or it ends.
+    pub(crate) fn bytes(&mut self, stream: u32, count: usize) -> Vec<u8> {
+        while self.body.len() < count {
+            let Some(frame) = self.frame() else { break };
+            if frame.kind == DATA && frame.stream == stream {
+                self.body.extend(&frame.payload);
+            }
+            if frame.stream == stream && (frame.kind == RST_STREAM || frame.flags & END_STREAM != 0) {
+                break;
+            }
+        }
+        std::mem::take(&mut self.body)
     }
 
     /// The next frame; `None` when the connection ends or nothing comes.
@@ -176,6 +194,15 @@ impl Http2 {
         let mut one = [0];
         matches!(self.stream.read(&mut one), Ok(0)) || self.stream.take_error().is_ok_and(|error| error.is_some())
     }
+}
+
+/// The usual pseudo-header fields, unless they are given, and these.
+fn request(fields: &[(&str, &str)]) -> Vec<u8> {
+    let usual = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a.test")];
+    let usual = usual.iter().filter(|(name, _)| !fields.iter().any(|(given, _)| given == name));
+    let given = |pseudo: bool| fields.iter().filter(move |(name, _)| name.starts_with(':') == pseudo);
+    let all = usual.chain(given(true)).chain(given(false)).filter(|(_, value)| *value != "-");
+    block(&all.copied().collect::<Vec<_>>())
 }
 
 /// A header block of literal fields (RFC 7541 section 6.2.2), neither indexed nor compressed.
