@@ -69,9 +69,9 @@ fn read_root<'a>(reader: &'a Reader<'a>, entries: &'a DeTable<'a>) -> Option<Con
     let mut watched = Vec::new();
     let server = server::read(root.table("server"), &mut watched);
     let store = store::read(root.table("store"), &mut watched);
-    let named = upstreams::read(&root.table("upstreams"), &mut watched);
-    let sessions = read_sessions(&mut root, &store, &named, &mut watched);
     let identity = identity::read(root.table("identity"));
+    let named = upstreams::read(&root.table("upstreams"), &identity, &mut watched);
+    let sessions = read_sessions(&mut root, &store, &named, &mut watched);
 
     let known = sessions.as_deref().filter(|sessions| sessions.is_empty() != root.has("session"));
     let limits = limits::read(&root.table("limits"));

@@ -30,6 +30,7 @@ pub(crate) mod sample;
 
 pub use guard::CrossSite;
 pub use headers::Edits;
+pub(in crate::config) use headers::parse_name as header_name;
 pub(super) use keys::TABLE;
 pub(crate) use pattern::normalised as spelled;
 

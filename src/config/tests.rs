@@ -184,6 +184,7 @@ fn every_key_reaches_the_configuration() {
         (seconds(1), seconds(61), seconds(62))
     );
     assert_eq!((auth.keepalive, auth.connections, auth.session_authority), (seconds(3), 12, true));
+    assert_eq!(auth.trailers[..], ["server-timing"]);
     let by_header = upstreams::HashBy::Header(http::HeaderName::from_static("x-tenant"));
     assert_eq!((&auth.balance, auth.retries), (&upstreams::Balance::Hash(by_header), 2));
     assert_eq!(auth.retry_on, [http::StatusCode::BAD_GATEWAY, http::StatusCode::SERVICE_UNAVAILABLE]);

@@ -3,15 +3,17 @@
 use super::{
     Span,
     diagnostic::Fault,
+    identity::Identity,
     keys::{quoted_list, similar},
     origin::{Origin, parse_host, split_port},
     reader::Reader,
+    rules::header_name,
     section::Section,
     tls::{self, ClientTls},
 };
 use http::{HeaderName, HeaderValue, StatusCode, uri::PathAndQuery};
 use rustls::pki_types::ServerName;
-use std::{borrow::Cow, net::IpAddr, path::PathBuf, time::Duration};
+use std::{borrow::Cow, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use toml::de::DeValue;
 
 mod keys;
@@ -53,6 +55,8 @@ pub struct Upstream {
     pub health: Option<Health>,
     /// `eject`
     pub eject: Eject,
+    /// `trailers`: which pass, both ways.
+    pub trailers: Arc<[HeaderName]>,
     /// `session_authority`
     pub session_authority: bool,
     /// Where it stands.
@@ -173,7 +177,7 @@ pub struct Eject {
 }
 
 /// Reads `[upstreams]`, in the order written. One with faults is there too, so that rules may name it.
-pub(super) fn read(section: &Section<'_>, watched: &mut Vec<PathBuf>) -> Vec<Upstream> {
+pub(super) fn read(section: &Section<'_>, identity: &Identity, watched: &mut Vec<PathBuf>) -> Vec<Upstream> {
     section
         .everything()
         .into_iter()
@@ -185,7 +189,7 @@ pub(super) fn read(section: &Section<'_>, watched: &mut Vec<PathBuf>) -> Vec<Ups
                 _ => (None, Some(section.reader.texts(name, value))),
             };
             let table = Section::new(section.reader, &TABLE, entries, key.span());
-            let mut upstream = read_table(table, name, short.is_none(), watched);
+            let mut upstream = read_table(table, name, short.is_none(), identity, watched);
             for text in short.into_iter().flatten() {
                 upstream.endpoints.extend(section.reader.parse(&text, parse_endpoint));
             }
@@ -196,13 +200,20 @@ pub(super) fn read(section: &Section<'_>, watched: &mut Vec<PathBuf>) -> Vec<Ups
 }
 
 /// The upstream of a rule whose `dest` is this URL: its only endpoint, everything else by default.
-pub(super) fn anonymous(reader: &Reader<'_>, url: &str, span: Span) -> Upstream {
-    let mut upstream = read_table(Section::new(reader, &TABLE, None, span.clone()), url, false, &mut Vec::new());
+pub(super) fn anonymous(reader: &Reader<'_>, url: &str, identity: &Identity, span: Span) -> Upstream {
+    let table = Section::new(reader, &TABLE, None, span.clone());
+    let mut upstream = read_table(table, url, false, identity, &mut Vec::new());
     upstream.endpoints.extend(reader.noted(&span, parse_endpoint(url)));
     upstream
 }
 
-fn read_table(mut section: Section<'_>, name: &str, is_table: bool, watched: &mut Vec<PathBuf>) -> Upstream {
+fn read_table(
+    mut section: Section<'_>,
+    name: &str,
+    is_table: bool,
+    identity: &Identity,
+    watched: &mut Vec<PathBuf>,
+) -> Upstream {
     if is_table {
         section.require("endpoints", "name the URLs of the service: `endpoints = [\"http://127.0.0.1:8080\"]`");
     }
@@ -223,6 +234,7 @@ fn read_table(mut section: Section<'_>, name: &str, is_table: bool, watched: &mu
         retry_on: section.statuses("retry_on"),
         health: read_health(section.table("health")),
         eject: read_eject(section.table("eject")),
+        trailers: section.parsed_list("trailers", |text| header_name(text, identity)).into(),
         session_authority: section.flag("session_authority"),
         span: section.span.clone(),
     };

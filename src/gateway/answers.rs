@@ -3,6 +3,7 @@
 use super::{
     body::Body,
     exchange::Exchange,
+    grpc,
     refusal::{Face, Reason, Refusal},
 };
 use crate::{
@@ -78,14 +79,16 @@ impl Answers {
         let login = self.logins.get(exchange.login()).filter(|_| helps);
         let redirects = reason.asks_for_login() && exchange.is_redirected();
         let face = reason.face();
-        let mut response = match login.filter(|_| redirects).and_then(|login| login.location(again, exchange)) {
-            Some(location) => {
+        let to = login.filter(|_| redirects).and_then(|login| login.location(again, exchange));
+        let mut response = match (exchange.grpc.clone(), to) {
+            (Some(kind), _) => grpc::refuse(&face, kind),
+            (None, Some(location)) => {
                 let mut response = Response::new(Body::own(""));
                 *response.status_mut() = StatusCode::SEE_OTHER;
                 response.headers_mut().insert(LOCATION, location);
                 response
             }
-            None => self.answer(reason, login.map(|login| login.page(again)).as_deref(), exchange),
+            (None, None) => self.answer(reason, login.map(|login| login.page(again)).as_deref(), exchange),
         };
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

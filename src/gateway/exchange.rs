@@ -1,6 +1,6 @@
 //! The facts of one request, gathered step by step and logged once, also when the client leaves early.
 
-use super::{body::Body, bond::Bond, login_loop::Visit, meter::Meter, refusal::Refusal, snapshot::Snapshot};
+use super::{body::Body, bond::Bond, grpc, login_loop::Visit, meter::Meter, refusal::Refusal, snapshot::Snapshot};
 use crate::{
     access::{Denial, Grant},
     caller::Caller,
@@ -39,6 +39,8 @@ pub struct Exchange {
     uri: Uri,
     arrival: Arrival,
     navigation: bool,
+    /// The content type of a gRPC call, if it is one.
+    pub(super) grpc: Option<HeaderValue>,
     referer: Option<HeaderValue>,
     path: Option<NormalPath>,
     on_refusal: OnRefusal,
@@ -113,6 +115,7 @@ impl Exchange {
             uri: head.uri.clone(),
             arrival: Arrival::of(head, peer, snapshot.site()),
             navigation: navigation::is_one(&head.method, &head.headers),
+            grpc: grpc::call(head),
             referer: if is_safe { None } else { head.headers.get(REFERER).cloned() },
             path: None,
             on_refusal: OnRefusal::Auto,

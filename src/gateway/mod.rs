@@ -8,6 +8,7 @@ mod dues;
 pub mod exchange;
 pub mod explain;
 mod extended;
+mod grpc;
 mod login_loop;
 mod meter;
 pub mod refusal;

@@ -2,6 +2,7 @@
 
 mod rewind;
 
+use super::trailers::Trailers;
 use crate::clock;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -34,6 +35,8 @@ struct Streamed {
     incoming: Incoming,
     timeout: Duration,
     left: Option<u64>,
+    /// Which trailers pass; without it none.
+    trailers: Option<Trailers>,
     silence: Option<Pin<Box<Sleep>>>,
     progress: Progress,
 }
@@ -110,12 +113,26 @@ impl RequestBody {
             return Ok(Self::none());
         }
         let progress = Progress::new();
-        Ok(Self(Source::Streamed(Box::new(Streamed { incoming, timeout, left: limit, silence: None, progress }))))
+        Ok(Self(Source::Streamed(Box::new(Streamed {
+            incoming,
+            timeout,
+            left: limit,
+            trailers: None,
+            silence: None,
+            progress,
+        }))))
     }
 
     /// No body at all.
     pub fn none() -> Self {
         Self(Source::None)
+    }
+
+    /// From now on these trailers pass. Not after [`Self::rewind`].
+    pub fn admit(&mut self, trailers: Trailers) {
+        if let Source::Streamed(body) = &mut self.0 {
+            body.trailers = Some(trailers);
+        }
     }
 
     /// From now on the beginning of the body is kept, and this leads back to it; `None` for a request without a body.
@@ -168,8 +185,11 @@ impl Streamed {
             Some(Ok(frame)) => {
                 self.moved();
                 let Some(data) = frame.data_ref() else {
-                    // Trailers are not forwarded; nothing follows them.
-                    return Poll::Ready(None);
+                    // Nothing follows trailers.
+                    self.progress.read(|state| state.ended = true);
+                    let passing = frame.into_trailers().ok().zip(self.trailers.as_ref());
+                    let passing = passing.and_then(|(trailers, which)| which.pass(trailers));
+                    return Poll::Ready(passing.map(|trailers| Ok(Frame::trailers(trailers))));
                 };
                 let bytes = data.len() as u64;
                 match self.left {

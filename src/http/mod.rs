@@ -15,6 +15,7 @@ pub mod path;
 pub mod peer;
 pub mod site;
 pub mod trace;
+pub mod trailers;
 pub mod websocket;
 
 /// A request without its body: no step before the upstream can touch the body.

@@ -8,11 +8,15 @@ use super::{
 };
 use crate::{
     config::upstreams::Upstream,
-    http::{hop_by_hop, message, websocket},
+    http::{
+        hop_by_hop, message,
+        trailers::{Trailers, is_grpc},
+        websocket,
+    },
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, TRAILER, TRANSFER_ENCODING},
 };
 use hyper::body::Incoming;
 use std::time::{Duration, Instant};
@@ -51,13 +55,22 @@ pub(super) fn accept(
     if head.headers.contains_key(TRANSFER_ENCODING) || head.status == StatusCode::NO_CONTENT {
         head.headers.remove(CONTENT_LENGTH);
     }
+    let kind = head.headers.get(CONTENT_TYPE);
+    let trailers = match is_grpc(kind) {
+        true => Some(Trailers::Grpc),
+        false => (!section.trailers.is_empty()).then(|| Trailers::Named(section.trailers.clone())),
+    };
+    let announced = trailers.as_ref().and_then(|trailers| trailers.announced(&head.headers));
     hop_by_hop::strip(&mut head.headers);
+    if let Some(announced) = announced {
+        head.headers.insert(TRAILER, announced);
+    }
     let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let is_event_stream = kind.starts_with(b"text/event-stream");
-    let may_be_silent = is_event_stream || kind.starts_with(b"application/grpc");
+    let may_be_silent = is_event_stream || matches!(trailers, Some(Trailers::Grpc));
     let silence = if may_be_silent { section.tunnel_idle } else { section.idle_timeout };
     let lasts = if is_event_stream { Lasts::Events } else { Lasts::Perhaps };
-    Ok(Response::from_parts(head, Streaming::new(incoming, lease, Patience { silence, deadline }, lasts)))
+    Ok(Response::from_parts(head, Streaming::new(incoming, lease, Patience { silence, deadline }, lasts, trailers)))
 }
 
 /// Framing that two clients may read differently.

@@ -3,7 +3,7 @@
 use crate::http::body::RequestBody;
 use http::{
     HeaderValue, Request, Uri, Version,
-    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+    header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
     uri::{Authority, Parts, PathAndQuery, Scheme},
 };
 use http_body::Body;
@@ -32,6 +32,7 @@ pub(super) fn to_http1(request: &mut Request<RequestBody>) {
 pub(super) fn to_http2(request: &mut Request<RequestBody>, scheme: &Scheme, own: &Authority) {
     let host = request.headers_mut().remove(HOST);
     request.headers_mut().remove(TRANSFER_ENCODING);
+    request.headers_mut().remove(CONNECTION);
     let mut parts = Parts::default();
     parts.path_and_query = request.uri().path_and_query().cloned();
     let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());

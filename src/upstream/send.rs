@@ -11,14 +11,21 @@ use super::{
 use crate::{
     clock,
     config::upstreams::Upstream,
-    http::body::{Progress, RequestBody},
+    http::{
+        body::{Progress, RequestBody},
+        trailers::{Trailers, is_grpc},
+    },
     identity::Forward,
     tasks::Worker,
 };
-use http::{HeaderValue, Request, Response, Uri, header::CONTENT_LENGTH};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
+    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+};
 use hyper::body::Incoming;
 use std::{
     future::Future,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -181,18 +188,43 @@ fn accept(
 }
 
 /// The request as the upstream sees it, but for its Host, and the client's Host.
-pub(super) fn assemble(forward: Forward, body: RequestBody) -> (Request<RequestBody>, HeaderValue) {
+pub(super) fn assemble(
+    forward: Forward,
+    mut body: RequestBody,
+    trailers: &Arc<[HeaderName]>,
+) -> (Request<RequestBody>, HeaderValue) {
     let (method, target, mut headers, host) = forward.into_parts();
     if body.progress().is_some() {
         // hyper writes the length of a body that has one.
         headers.remove(CONTENT_LENGTH);
+    }
+    if !trailers.is_empty() {
+        body.admit(Trailers::Named(trailers.clone()));
     }
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = Uri::from(target);
     *request.headers_mut() = headers;
     form::to_http1(&mut request);
+    let is_grpc = *request.method() == Method::POST && is_grpc(request.headers().get(CONTENT_TYPE));
+    if is_grpc || !trailers.is_empty() {
+        announce(request.headers_mut(), trailers);
+    }
     (request, host)
+}
+
+/// Says that trailers are welcome, and which may come behind a body that has room for them.
+fn announce(headers: &mut HeaderMap, trailers: &[HeaderName]) {
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    if headers.contains_key(UPGRADE) {
+        return;
+    }
+    headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    let names: Vec<&str> = trailers.iter().map(HeaderName::as_str).collect();
+    let names = HeaderValue::try_from(names.join(", ")).ok().filter(|names| !names.is_empty());
+    if let Some(names) = names.filter(|_| headers.contains_key(TRANSFER_ENCODING)) {
+        headers.insert(TRAILER, names);
+    }
 }
 
 /// Waits for an answer as long as the request's body moves, and `timeout` longer.

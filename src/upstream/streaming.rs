@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     clock,
-    http::body::Progress,
+    http::{body::Progress, trailers::Trailers},
     tasks::{self, Worker},
 };
 use bytes::Bytes;
@@ -32,6 +32,8 @@ pub struct Streaming {
     incoming: Option<Incoming>,
     lease: Option<Lease>,
     ended: bool,
+    /// Which trailers pass; without it none.
+    trailers: Option<Trailers>,
     patience: Patience,
     silence: Option<Pin<Box<Sleep>>>,
     tunnel: Option<Box<Tunnel>>,
@@ -107,10 +109,16 @@ impl Lease {
 }
 
 impl Streaming {
-    pub(super) fn new(incoming: Incoming, lease: Lease, patience: Patience, lasts: Lasts) -> Self {
+    pub(super) fn new(
+        incoming: Incoming,
+        lease: Lease,
+        patience: Patience,
+        lasts: Lasts,
+        trailers: Option<Trailers>,
+    ) -> Self {
         let is_over = incoming.is_end_stream();
         let (incoming, lease) = (Some(incoming), Some(lease));
-        let mut body = Self { incoming, lease, ended: false, patience, silence: None, tunnel: None, lasts };
+        let mut body = Self { incoming, lease, ended: false, trailers, patience, silence: None, tunnel: None, lasts };
         if is_over {
             body.end();
         }
@@ -124,6 +132,7 @@ impl Streaming {
             incoming: Some(incoming),
             lease: None,
             ended: false,
+            trailers: None,
             patience,
             silence: None,
             tunnel: Some(Box::new(tunnel)),
@@ -208,8 +217,14 @@ impl Body for Streaming {
                 this.lease = None;
                 Poll::Ready(Some(Err(StreamFault::Cut)))
             }
-            // Trailers are not forwarded; nothing follows them.
-            Poll::Ready(Some(Ok(_)) | None) => {
+            Poll::Ready(Some(Ok(frame))) => {
+                // Nothing follows trailers.
+                this.end();
+                let passing = frame.into_trailers().ok().zip(this.trailers.as_ref());
+                let passing = passing.and_then(|(trailers, which)| which.pass(trailers));
+                Poll::Ready(passing.map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+            Poll::Ready(None) => {
                 this.end();
                 Poll::Ready(None)
             }

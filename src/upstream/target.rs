@@ -175,7 +175,7 @@ impl Target {
         let section = &inner.section;
         let progress = body.progress().cloned();
         let with_body = progress.is_some();
-        let (request, client_host) = send::assemble(forward, body);
+        let (request, client_host) = send::assemble(forward, body, &section.trailers);
         // Boxed: it goes through many hands.
         let mut request = Box::new(request);
         // Nothing but a WebSocket is forwarded with this field.

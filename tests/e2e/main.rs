@@ -46,6 +46,7 @@ mod step_up;
 mod store_outage;
 mod tls;
 mod topologies;
+mod trailers;
 mod upstreams;
 mod upstreams_http2;
 mod upstreams_https;

@@ -6,7 +6,7 @@ use crate::config::{
     keys::{quoted_list, similar},
     reader::Reader,
     section::Section,
-    upstreams::{self, Upstream},
+    upstreams,
 };
 use toml::de::{DeTable, DeValue};
 
@@ -19,7 +19,7 @@ pub(super) fn read(section: &mut Section<'_>, site: &mut Site<'_>) -> Option<Act
         return read_shares(section.reader, entries, &value.span(), site);
     }
     let dest = section.reader.text("dest", value)?;
-    find_upstream(section.reader, &dest.text, dest.span, &mut site.upstreams).map(Action::Forward)
+    find_upstream(section.reader, &dest.text, dest.span, site).map(Action::Forward)
 }
 
 fn read_shares(reader: &Reader<'_>, entries: &DeTable<'_>, span: &Span, site: &mut Site<'_>) -> Option<Action> {
@@ -28,7 +28,7 @@ fn read_shares(reader: &Reader<'_>, entries: &DeTable<'_>, span: &Span, site: &m
     let mut shares = Vec::new();
     for (key, value) in &entries {
         let name = key.get_ref().as_ref();
-        let upstream = find_upstream(reader, name, key.span(), &mut site.upstreams);
+        let upstream = find_upstream(reader, name, key.span(), site);
         let weight = value.get_ref().as_integer().and_then(|number| number.as_str().parse::<u32>().ok());
         match weight.filter(|weight| *weight <= WEIGHT_MAX) {
             Some(weight) => {
@@ -52,12 +52,13 @@ fn read_shares(reader: &Reader<'_>, entries: &DeTable<'_>, span: &Span, site: &m
 }
 
 /// The upstream called `dest`, or a new one for a URL.
-fn find_upstream(reader: &Reader<'_>, dest: &str, span: Span, upstreams: &mut Vec<Upstream>) -> Option<usize> {
+fn find_upstream(reader: &Reader<'_>, dest: &str, span: Span, site: &mut Site<'_>) -> Option<usize> {
+    let upstreams = &mut site.upstreams;
     if let Some(index) = upstreams.iter().position(|upstream| upstream.name == dest) {
         return Some(index);
     }
     if dest.contains("://") {
-        upstreams.push(upstreams::anonymous(reader, dest, span));
+        upstreams.push(upstreams::anonymous(reader, dest, site.identity, span));
         return Some(upstreams.len() - 1);
     }
     let names = || upstreams.iter().map(|upstream| upstream.name.as_str());

@@ -43,7 +43,7 @@ pub(super) fn read(section: &mut Section<'_>, key: &'static str, identity: &Iden
     edits
 }
 
-fn parse_name(text: &str, identity: &Identity) -> Result<HeaderName, Fault> {
+pub(in crate::config) fn parse_name(text: &str, identity: &Identity) -> Result<HeaderName, Fault> {
     let name = HeaderName::try_from(text)
         .map_err(|_| Fault::new(format!("`{text}` is not a header's name"), "letters, digits and `-`"))?;
     // As upstreams fold them.

@@ -76,6 +76,11 @@ pub(in crate::config) static TABLE: Table = Table {
             meaning: "Endpoints that fail are left out for a while; statuses are no failures.",
         },
         Key {
+            name: "trailers",
+            shape: Shape::Texts(&[]),
+            meaning: "Fields behind a body that pass, both ways, such as `Server-Timing`. Those of gRPC answers always do.",
+        },
+        Key {
             name: "session_authority",
             shape: Shape::Flag(false),
             meaning: "May log users in and out, and change their sessions.",

@@ -6,6 +6,7 @@ mod express;
 mod gateway;
 mod http2;
 mod http2_app;
+mod http2_client;
 mod process;
 mod redis;
 mod tls;
@@ -19,6 +20,7 @@ pub(crate) use express::{
 pub(crate) use gateway::{Gateway, Setup, onedoor, open_gateway, open_rule};
 pub(crate) use http2::{Http2, Outcome, block as http2_block, frames};
 pub(crate) use http2_app::{Http2App, Http2Reply, Http2Setup, Seen};
+pub(crate) use http2_client::post_http2;
 pub(crate) use process::Process;
 pub(crate) use redis::{Cluster, Redis, Sentinel};
 pub(crate) use tls::handshake;
