@@ -3,6 +3,11 @@
 const { express, sessions } = require(`./${process.env.GENERATION || 'current'}`);
 
 const app = express();
+const waiting = [];
+app.post('/go-on', (req, res) => {
+  waiting.splice(0).forEach((goOn) => goOn());
+  res.json({});
+});
 app.use(sessions({
   url: process.env.REDIS_SESSION_URL,
   secret: process.env.SESSION_SECRET.split(','),
@@ -37,13 +42,13 @@ app.post('/increment', (req, res) => {
   res.json({ count: req.session.count });
 });
 
-// Changes the session only after a while: what is written then is late.
+// Changes the session only when it is told to go on: what is written then is late.
 app.post('/slow', (req, res) => {
-  console.log('slow has begun');
-  setTimeout(() => {
+  waiting.push(() => {
     req.session.count += 1;
     res.json({ count: req.session.count });
-  }, Number(req.query.wait) || 0);
+  });
+  console.log('slow has begun');
 });
 
 // Leaves the end of the session to the gateway.
