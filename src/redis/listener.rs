@@ -3,6 +3,7 @@
 use super::{
     Primaries,
     ear::Ear,
+    greeting::FLAGS,
     proof::{Moment, Proof},
 };
 use crate::{clock, config::store, tasks};
@@ -230,6 +231,11 @@ impl Told {
             (by, (true, at) | (false, at @ None)) => {
                 *told = (false, at.or(Some(now)));
                 tracing::info!(invalidation = %by, "sessions are answered from memory");
+                if *by == Status::Tracking {
+                    let remedy =
+                        format!("CONFIG SET notify-keyspace-events {FLAGS}, or `configure = true` in [store.cache]");
+                    tracing::info!(remedy, "every renewal of a session by its app costs a read");
+                }
             }
             (_, (false, Some(_))) => {}
         }
