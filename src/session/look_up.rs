@@ -247,7 +247,7 @@ impl Sessions {
             }
             None => (None, None),
         };
-        let unchanged = known.is_some();
+        let (length, unchanged) = (bytes.len(), known.is_some());
         let (finding, ends) = match known {
             Some(entry) => (entry.finding.clone(), entry.ends),
             None => match self.format.open(&bytes, &self.selection, now) {
@@ -276,7 +276,7 @@ impl Sessions {
         }
         let left = ends.map(|ends| ends.saturating_sub(now));
         let remaining = remaining.into_iter().chain(left).min();
-        Ok(Loaded { finding, digest, ends, remaining, fresh_for, unchanged })
+        Ok(Loaded { finding, digest, bytes: length, ends, remaining, fresh_for, unchanged })
     }
 
     /// The record, and whatever is kept beside it. Where nothing can be, nothing more is asked for.
@@ -324,7 +324,7 @@ impl Sessions {
         Ok(Found { finding, source, started })
     }
 
-    fn judge(&self, data: Value, ends: Option<Duration>, named: &Named) -> Finding {
+    fn judge(&self, mut data: Value, ends: Option<Duration>, named: &Named) -> Finding {
         let id = named.id.clone();
         let Some(user) = self.user.iter().find_map(|path| data.at(path).and_then(user_id)) else {
             return Finding::Absent(Absence::Anonymous, Some(id));
@@ -334,6 +334,11 @@ impl Sessions {
             Format::Own(Own::Onedoor(onedoor)) => ends.map(|ends| onedoor.begun(ends)),
             _ => None,
         };
+        if self.keeps_record {
+            data.shrink()
+        } else {
+            data = Value::Null
+        }
         let (name, own_members, told) = (self.name.clone(), self.own_members, OnceLock::new());
         Finding::Valid(Arc::new(Session { name, id, user, roles, record: data, own_members, begun, told }))
     }
@@ -354,8 +359,10 @@ fn roles(value: &Value) -> Vec<String> {
         Value::Text(text) => Some(text.to_string()),
         _ => None,
     };
-    match value {
+    let mut roles: Vec<_> = match value {
         Value::List(items) => items.iter().map(text).collect::<Option<_>>().unwrap_or_default(),
         single => text(single).into_iter().collect(),
-    }
+    };
+    roles.shrink_to_fit();
+    roles
 }

@@ -69,6 +69,8 @@ pub struct Sessions {
     roles: Option<RecordPath>,
     /// What of a record is read, where the format can leave out the rest.
     selection: Selection,
+    /// Whether anybody asks for more of a record than its user and roles.
+    keeps_record: bool,
     forwards_cookie: bool,
     lifetime: Option<Lifetime>,
     revocations: Revocations,
@@ -100,7 +102,7 @@ pub struct Session {
     pub user: String,
     /// The user's roles.
     pub roles: Vec<String>,
-    /// The record, or what of it is read: see [`Sessions::reading_only`].
+    /// The record, or what of it is read and not told above: see [`Sessions::reading_only`].
     pub record: Value,
     /// The record's members that are the framework's own; `*` ends a beginning.
     pub own_members: &'static [&'static str],
@@ -175,6 +177,7 @@ impl Sessions {
             roles: config.roles.clone(),
             own_members: config.preset.own_members,
             selection: Selection::whole(),
+            keeps_record: true,
             forwards_cookie: config.forward_cookie,
             lifetime: Lifetime::compile(config),
             revocations: Revocations::compile(config),
@@ -190,7 +193,9 @@ impl Sessions {
         self.selection = Selection::default();
         self.selection.extend(&self.user);
         self.selection.extend(&self.roles);
-        self.selection.extend(self.lifetime.iter().flat_map(Lifetime::paths));
+        let (mut paths, own) = (paths.into_iter().peekable(), || self.lifetime.iter().flat_map(Lifetime::paths));
+        self.keeps_record = paths.peek().is_some() || own().next().is_some();
+        self.selection.extend(own());
         self.selection.extend(paths);
         self
     }

@@ -6,7 +6,7 @@ use crate::{
     tasks::Worker,
     telemetry::metrics::{Counter, Metrics, families},
 };
-use quick_cache::sync::Cache;
+use quick_cache::{Weighter, sync::Cache};
 use ring::digest::{SHA256, digest};
 use std::{
     collections::HashMap,
@@ -27,6 +27,8 @@ const ABSENCE_MAX: Duration = Duration::from_secs(1);
 /// For how long a record is believed whose time to live was changed: it may be shorter now, and the server deletes what
 /// is over when it comes across it.
 const RENEWED_MAX: Duration = Duration::from_secs(30);
+/// A record that is longer takes the place of several sessions, so that long ones do not fill the machine's memory.
+const PLACE: usize = 4 * 1024;
 /// Locks that the reads under way are spread over.
 const SHARDS: usize = 64;
 
@@ -36,7 +38,7 @@ pub struct NearCache {
     proof: Arc<Proof>,
     /// What a cookie's value was found to prove. It is true as long as the configuration stands.
     cookies: Cache<Box<[u8]>, Arc<Named>>,
-    entries: Cache<Box<[u8]>, Arc<Entry>>,
+    entries: Cache<Box<[u8]>, Arc<Entry>, Places>,
     reads: [Mutex<HashMap<Box<[u8]>, Read>>; SHARDS],
     hasher: RandomState,
     meter: Meter,
@@ -68,12 +70,26 @@ pub(super) struct Entry {
     renewed: OnceLock<Moment>,
     /// Something happened to the record.
     doubted: AtomicBool,
+    /// How many sessions' places it takes.
+    places: u32,
+}
+
+/// Counts the places that are taken.
+#[derive(Debug, Clone)]
+struct Places;
+
+impl Weighter<Box<[u8]>, Arc<Entry>> for Places {
+    fn weight(&self, _: &Box<[u8]>, entry: &Arc<Entry>) -> u64 {
+        entry.places.into()
+    }
 }
 
 /// What a read brought.
 pub(super) struct Loaded {
     pub(super) finding: Finding,
     pub(super) digest: Option<[u8; 32]>,
+    /// How long the record is.
+    pub(super) bytes: usize,
     pub(super) ends: Option<Duration>,
     /// From the moment at which the read was sent.
     pub(super) remaining: Option<Duration>,
@@ -123,7 +139,7 @@ impl NearCache {
         Self {
             proof,
             cookies: Cache::new(entries),
-            entries: Cache::new(entries),
+            entries: Cache::with_weighter(entries, entries as u64, Places),
             reads: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             meter,
@@ -297,13 +313,13 @@ impl Loaded {
     /// There is no session.
     pub(super) fn absent(absence: Absence) -> Self {
         let finding = Finding::Absent(absence, None);
-        Self { finding, digest: None, ends: None, remaining: None, fresh_for: None, unchanged: false }
+        Self { finding, digest: None, bytes: 0, ends: None, remaining: None, fresh_for: None, unchanged: false }
     }
 }
 
 impl Entry {
     fn new(loaded: Loaded, sent: Moment, watch: Option<Watch>) -> Self {
-        let Loaded { finding, digest, ends, remaining, fresh_for, unchanged: _ } = loaded;
+        let Loaded { finding, digest, bytes, ends, remaining, fresh_for, unchanged: _ } = loaded;
         Self {
             finding,
             digest,
@@ -314,6 +330,7 @@ impl Entry {
             stale_at: fresh_for.map(|fresh_for| sent.after(fresh_for)),
             renewed: OnceLock::new(),
             doubted: AtomicBool::new(false),
+            places: u32::try_from(1 + bytes / PLACE).unwrap_or(u32::MAX),
         }
     }
 

@@ -13,7 +13,8 @@ pub(super) static TABLE: Table = Table {
         Key {
             name: "entries",
             shape: Shape::Count { default: Some(100_000), from: 0, to: 100_000_000 },
-            meaning: "How many sessions are kept in memory; 0 asks the store on every request.",
+            meaning: "How many sessions are kept in memory; 0 asks the store on every request. A record of more than \
+                      4 KiB counts for several.",
         },
         Key {
             name: "max_staleness",

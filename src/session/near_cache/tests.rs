@@ -28,7 +28,7 @@ fn session(user: &str) -> Loaded {
 }
 
 fn loaded(finding: Finding) -> Loaded {
-    Loaded { finding, digest: None, ends: None, remaining: None, fresh_for: None, unchanged: false }
+    Loaded { finding, digest: None, bytes: 100, ends: None, remaining: None, fresh_for: None, unchanged: false }
 }
 
 impl NearCache {
@@ -227,4 +227,25 @@ fn a_long_cookie_is_verified_each_time() {
     cache.name(&[b'x'; COOKIE_MAX + 1], &named);
     assert!(cache.named(b"short").is_some());
     assert!(cache.named(&[b'x'; COOKIE_MAX + 1]).is_none());
+}
+
+#[test]
+fn a_long_record_takes_the_place_of_several_and_one_that_is_too_long_takes_none() {
+    let cache = cache();
+    let keep = |number: usize, bytes| {
+        let key = number.to_string();
+        let reading = cache.read(&key, true, W).1.expect("no other read is under way");
+        cache.answered(&key, reading, Ok(Loaded { bytes, ..session("zoe") }), W);
+        cache.recall(&key, cache.proof.now(), W).is_some()
+    };
+    for number in 0..300 {
+        assert!(keep(number, PLACE - 1));
+    }
+    assert!((50..=100).contains(&cache.entries.len()), "{}", cache.entries.len());
+    for number in 300..600 {
+        keep(number, PLACE * 9);
+    }
+    assert!(cache.entries.weight() <= 100 && cache.entries.len() <= 60, "{}", cache.entries.len());
+    assert!(!keep(600, PLACE * 1000), "it is read each time");
+    assert!(!cache.entries.is_empty(), "the others stay");
 }

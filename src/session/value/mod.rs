@@ -49,6 +49,21 @@ pub enum Value {
 pub struct Fault(pub &'static str);
 
 impl Value {
+    /// Gives back the room that reading took and that is not needed: a record may be kept for long.
+    pub fn shrink(&mut self) {
+        match self {
+            Self::List(items) => {
+                items.shrink_to_fit();
+                items.iter_mut().for_each(Self::shrink);
+            }
+            Self::Map(entries) => {
+                entries.shrink_to_fit();
+                entries.iter_mut().for_each(|(_, value)| value.shrink());
+            }
+            Self::Null | Self::Bool(_) | Self::Integer(_) | Self::Float(_) | Self::Text(_) | Self::Shown(_) => {}
+        }
+    }
+
     /// A whole number.
     pub fn integer(number: impl Display) -> Self {
         Self::Integer(format_smolstr!("{number}"))
