@@ -41,6 +41,8 @@ fn text(redis: &Redis, app: &Upstream, store: &str, secret: &str) -> String {
         r#"
         [store]
         url = "{url}"
+        # A busy machine may take a while.
+        timeout = "2s"
         {store}
         [session]
         format = "express"
