@@ -96,7 +96,10 @@ impl CookieGuard {
     }
 
     fn owners(&self, cookie: &SetCookie<'_>) -> impl Iterator<Item = &Guarded> {
-        self.0.iter().filter(|guarded| guarded.sessions.owns_cookie(cookie.name))
+        self.0.iter().filter(|guarded| {
+            let sessions = &guarded.sessions;
+            sessions.owns_cookie(cookie.name) || sessions.owns_companion(cookie.name)
+        })
     }
 
     /// Sessions may share a cookie's name: then the one that the cookie proves has the word, else any that lets it pass.
@@ -129,12 +132,8 @@ impl Guarded {
         exchange: Exchange<'_>,
         carried: Option<&SessionId>,
     ) -> Option<(bool, HeaderValue)> {
-        let mut cookie = SetCookie::parse(line.as_bytes());
-        cookie.companion = self.sessions.companion().and_then(|name| {
-            let mut others = lines.iter().map(|line| SetCookie::parse(line.as_bytes()));
-            others.find(|other| other.name == name.as_bytes()).map(|other| other.value)
-        });
-        let proven = self.sessions.verify(cookie.value, cookie.companion);
+        let cookie = SetCookie::parse(line.as_bytes());
+        let proven = self.prove(&cookie, lines, carried);
         if !self.permits(&cookie, proven.as_ref(), exchange.upstream, carried) {
             return None;
         }
@@ -152,6 +151,21 @@ impl Guarded {
             return Some((is_proven, line.clone()));
         }
         HeaderValue::from_bytes(&[line.as_bytes(), missing.as_bytes()].concat()).ok().map(|line| (is_proven, line))
+    }
+
+    /// The id that a cookie proves: by itself, or together with another that is set, too. A signature alone may also
+    /// renew that of the cookie that the request carried.
+    fn prove(&self, cookie: &SetCookie<'_>, lines: &[HeaderValue], carried: Option<&SessionId>) -> Option<SessionId> {
+        let mut others = lines.iter().map(|line| SetCookie::parse(line.as_bytes()));
+        if self.sessions.owns_cookie(cookie.name) {
+            let alone = self.sessions.verify(cookie.value, None);
+            let mut signatures = others.filter(|other| self.sessions.owns_companion(other.name));
+            return alone
+                .or_else(|| signatures.find_map(|other| self.sessions.verify(cookie.value, Some(other.value))));
+        }
+        let signs = |value: &[u8]| self.sessions.verify(value, Some(cookie.value));
+        let of_others = others.find_map(|other| signs(other.value).filter(|_| self.sessions.owns_cookie(other.name)));
+        of_others.or_else(|| signs(carried?.expose().as_bytes()))
     }
 
     fn permits(
@@ -197,8 +211,6 @@ impl Guarded {
 struct SetCookie<'a> {
     name: &'a [u8],
     value: &'a [u8],
-    /// The value of the cookie that proves this one, if the format has such a cookie and it is set, too.
-    companion: Option<&'a [u8]>,
     attributes: &'a [u8],
 }
 
@@ -212,7 +224,7 @@ impl<'a> SetCookie<'a> {
         } else if !pair.contains(&b'=') {
             name = b"";
         }
-        Self { name, value, companion: None, attributes }
+        Self { name, value, attributes }
     }
 
     fn attributes(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {

@@ -6,18 +6,38 @@ use percent_encoding::percent_decode;
 /// One `name=value` of a Cookie header, without the spaces and tabs around either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pair<'a> {
-    /// Its place, counted over all pieces of all lines, those without `=` included.
+    /// Its place, counted over all pieces of all lines.
     pub position: usize,
     /// Before the first `=`; never decoded. One that begins with `=` belongs to a cookie without a name, whose value
     /// looks like a pair.
     pub name: &'a [u8],
     /// After it; quotes and encoding stay.
     pub value: &'a [u8],
+    /// How the two are written.
+    pub writing: Writing,
 }
 
-/// The pairs of all Cookie lines, in order. Only `;` separates (RFC 6265 section 5.4); a piece without `=` is no pair.
+impl Pair<'_> {
+    /// Whether there was nothing between two semicolons.
+    fn is_nothing(&self) -> bool {
+        self.name.is_empty() && self.writing == Writing::Bare
+    }
+}
+
+/// How a pair is written, which servers do not all read alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writing {
+    /// As browsers do: spaces before the name alone.
+    Plain,
+    /// With white space elsewhere, which some take for a part of the name or the value.
+    Spaced,
+    /// A name without `=`, which some take for a cookie without a value, some for one without a name.
+    Bare,
+}
+
+/// The pairs of all Cookie lines, in order. Only `;` separates (RFC 6265 section 5.4).
 pub fn pairs(headers: &HeaderMap) -> impl Iterator<Item = Pair<'_>> {
-    pieces(headers).enumerate().filter_map(|(position, piece)| pair(position, piece))
+    pieces(headers).enumerate().map(|(position, piece)| pair(position, piece)).filter(|pair| !pair.is_nothing())
 }
 
 /// Drops the pairs that `keep` does not want and joins what is left into one line, each piece as it came.
@@ -26,14 +46,14 @@ pub fn pairs(headers: &HeaderMap) -> impl Iterator<Item = Pair<'_>> {
 pub fn rewrite(headers: &mut HeaderMap, mut keep: impl FnMut(&Pair<'_>) -> bool) {
     let mut line = Vec::new();
     for (position, piece) in pieces(headers).enumerate() {
-        let wanted = pair(position, piece).is_none_or(|pair| keep(&pair));
-        if !wanted || piece.is_empty() {
+        let pair = pair(position, piece);
+        if pair.is_nothing() || !keep(&pair) {
             continue;
         }
         if !line.is_empty() {
             line.extend_from_slice(b"; ");
         }
-        line.extend_from_slice(piece);
+        line.extend_from_slice(trimmed(piece));
     }
     headers.remove(COOKIE);
     if !line.is_empty() {
@@ -42,13 +62,14 @@ pub fn rewrite(headers: &mut HeaderMap, mut keep: impl FnMut(&Pair<'_>) -> bool)
     }
 }
 
-/// Whether some app takes a cookie of this name for the one that it knows: because it trims as JavaScript does (cookie
-/// before 0.7), steps over an empty name (Werkzeug before 2.2.3), decodes names (PHP before 7.4.11, Rack before 2.2.3),
-/// or spells them as PHP does, to which a dot, a space and a bracket are an underscore, and what stands behind a bracket
-/// is no name.
+/// Whether some app takes a cookie of this name for the one that it knows: because it trims white space beyond ASCII
+/// (JavaScript's `trim` in cookie before 0.7, Python's `strip` in Django and Starlette, in whatever encoding they have
+/// decoded it from), steps over an empty name (Werkzeug before 2.2.3), decodes names (PHP before 7.4.11, Rack before
+/// 2.2.3, the crate cookie), or spells them as PHP does, to which a dot, a space and a bracket are an underscore, and
+/// what stands behind a bracket is no name.
 pub fn is_taken_for(name: &[u8], known: &[u8]) -> bool {
     let mut name = name;
-    while let [b' ' | b'\t' | 0xa0 | b'=', rest @ ..] | [rest @ .., b' ' | b'\t' | 0xa0] = name {
+    while let [b' ' | b'\t' | 0x80.. | b'=', rest @ ..] | [rest @ .., b' ' | b'\t' | 0x80..] = name {
         name = rest;
     }
     if name == known || name.len() < known.len() {
@@ -68,14 +89,20 @@ pub fn is_split(headers: &HeaderMap) -> bool {
 }
 
 fn pieces(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers.get_all(COOKIE).into_iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(trimmed)
+    headers.get_all(COOKIE).into_iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
 }
 
-fn pair(position: usize, piece: &[u8]) -> Option<Pair<'_>> {
+fn pair(position: usize, piece: &[u8]) -> Pair<'_> {
+    let written = piece.len() - piece.iter().take_while(|byte| **byte == b' ').count();
+    let piece = trimmed(piece);
     let is_named = |at: &usize| piece[..*at].iter().any(|byte| *byte != b'=');
     let mut ends = piece.iter().enumerate().filter(|(_, byte)| **byte == b'=').map(|(at, _)| at);
-    let equals = ends.clone().find(is_named).or_else(|| ends.next())?;
-    Some(Pair { position, name: trimmed(&piece[..equals]), value: trimmed(&piece[equals + 1..]) })
+    let Some(equals) = ends.clone().find(is_named).or_else(|| ends.next()) else {
+        return Pair { position, name: piece, value: b"", writing: Writing::Bare };
+    };
+    let (name, value) = (trimmed(&piece[..equals]), trimmed(&piece[equals + 1..]));
+    let writing = if name.len() + 1 + value.len() == written { Writing::Plain } else { Writing::Spaced };
+    Pair { position, name, value, writing }
 }
 
 /// Without spaces and tabs at either end; other white space belongs to the name.
@@ -116,12 +143,21 @@ mod tests {
         let pair = |position: usize, name: &[u8], value: &[u8]| (position, name.to_vec(), value.to_vec());
         let wanted = [
             pair(0, b"a", b"1"),
+            pair(1, b"alone", b""),
             pair(2, b"b", b"\"x=y\""),
             pair(3, b"c", b"3"),
             pair(5, b"", b"nameless"),
             pair(6, b"d", b""),
         ];
         assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn how_a_pair_is_written_is_told() {
+        let line = b"a=1;  b=;c; d =2; e= 3;\tf=4; g=5 ; =h; i=6";
+        let writing: Vec<_> = pairs(&headers(&[line])).map(|pair| pair.writing).collect();
+        use Writing::{Bare, Plain, Spaced};
+        assert_eq!(writing, [Plain, Plain, Bare, Spaced, Spaced, Spaced, Spaced, Plain, Plain]);
     }
 
     #[test]
@@ -144,16 +180,17 @@ mod tests {
     fn dropped_pairs_leave_the_others_byte_for_byte() {
         let lines: &[&[u8]] = &[b"a=\"1\" ; sid=x;alone", b"b = 2;; sid=y"];
         assert_eq!(kept(lines, |pair| pair.name != b"sid").as_deref(), Some(&b"a=\"1\"; alone; b = 2"[..]));
-        assert_eq!(kept(lines, |pair| pair.position == 5).as_deref(), Some(&b"alone; sid=y"[..]));
+        assert_eq!(kept(lines, |pair| pair.position == 5).as_deref(), Some(&b"sid=y"[..]));
         assert_eq!(kept(&[b"sid=x; sid=y"], |_| false), None);
         assert_eq!(kept(&[], |_| true), None);
     }
 
     #[test]
     fn a_name_is_known_in_every_spelling_of_the_apps() {
-        let spellings: [&[u8]; 9] = [
+        let spellings: [&[u8]; 10] = [
             b"app_sid",
             b"\xa0app_sid\xa0",
+            b"\xe3\x80\x80app_sid\x85",
             b"app.sid",
             b"app sid",
             b"app[sid",

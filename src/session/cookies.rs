@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock,
-    http::cookie_header::{self, Pair},
+    http::cookie_header::{self, Pair, Writing},
 };
 use http::HeaderMap;
 use std::{sync::Arc, time::Duration};
@@ -153,7 +153,7 @@ impl Sessions {
         let Some(companion) = format.companion() else {
             return format.verify(presented).map(|id| (id, place));
         };
-        let named = |pair: &Pair<'_>| pair.name == companion.as_bytes();
+        let named = |pair: &Pair<'_>| self.counts(pair, companion.as_bytes());
         let mut absence = Absence::BadSignature;
         for companion in cookie_header::pairs(headers).filter(named).take(LOOKUPS_MAX) {
             (presented.companion, place.companion) = (Some(companion.value), Some(companion.position));
@@ -172,7 +172,17 @@ impl Sessions {
 
     pub(super) fn pairs<'a>(&'a self, headers: &'a HeaderMap, https: bool) -> impl Iterator<Item = Pair<'a>> {
         let name = self.format.cookie_name(https).as_bytes();
-        cookie_header::pairs(headers).filter(move |pair| pair.name == name)
+        cookie_header::pairs(headers).filter(move |pair| self.counts(pair, name))
+    }
+
+    /// Whether the apps, too, read a pair as a cookie of this name with this value.
+    pub(super) fn counts(&self, pair: &Pair<'_>, name: &[u8]) -> bool {
+        let reads = match pair.writing {
+            Writing::Plain => true,
+            Writing::Spaced => self.format.forgives_spaces(),
+            Writing::Bare => false,
+        };
+        reads && pair.name == name
     }
 
     /// Gateway and app must never see different users, and what the gateway itself ended must not look alive to the

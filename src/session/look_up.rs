@@ -103,7 +103,7 @@ impl Sessions {
         let near = self.near.as_ref().filter(|_| is_plain)?;
         let name = self.format.cookie_name(https).as_bytes();
         let mut pairs = cookie_header::pairs(headers).filter(|pair| cookie_header::is_taken_for(pair.name, name));
-        let first = pairs.next().filter(|pair| pair.name == name)?;
+        let first = pairs.next().filter(|pair| self.counts(pair, name))?;
         let named = near.named(first.value).filter(|named| !self.revocations.knows(&named.key))?;
         let Finding::Valid(session) = near.recall(&named.key, near.moment(clock::now()), worker)? else {
             return None;

@@ -221,7 +221,7 @@ impl Sessions {
         for pair in cookie_header::pairs(headers).filter(|pair| cookie_header::is_taken_for(pair.name, name)) {
             search.cookies += 1;
             // Another spelling never counts, but an app may take it for the session's cookie.
-            if pair.name != name {
+            if !self.counts(&pair, name) {
                 continue;
             }
             if search.known.is_some() || outage.is_some() {
@@ -294,6 +294,11 @@ impl Sessions {
         [true, false].into_iter().any(|https| takes(self.format.cookie_name(https)))
     }
 
+    /// Whether cookies of this name prove these sessions' cookies.
+    pub fn owns_companion(&self, name: &[u8]) -> bool {
+        self.companion().is_some_and(|known| cookie_header::is_taken_for(name, known.as_bytes()))
+    }
+
     /// Whether the gateway alone may set their cookie.
     pub fn are_the_gateways_own(&self) -> bool {
         matches!(self.format, Format::Own(Own::Onedoor(_)))
@@ -305,12 +310,12 @@ impl Sessions {
     }
 
     /// The name of a second cookie that the first means nothing without.
-    pub fn companion(&self) -> Option<&str> {
+    fn companion(&self) -> Option<&str> {
         self.format.companion().map(|name| &**name)
     }
 
     /// The id that a cookie's value proves: a good signature, or the right form where nothing is signed. `companion`
-    /// is the value of [`Sessions::companion`].
+    /// is the value of the cookie that proves it, see [`Sessions::owns_companion`].
     pub fn verify(&self, value: &[u8], companion: Option<&[u8]>) -> Option<SessionId> {
         self.format.verify(Presented { value, companion, now: clock::since_epoch() }).ok()
     }

@@ -345,6 +345,36 @@ async fn a_signature_in_a_second_cookie_is_forwarded_with_its_cookie_or_not_at_a
     assert_eq!(sessions.strip_edits(&cookies(&[signed]), false), cut);
 }
 
+/// PHP, Koa, Rails and Go keep the white space in the name or the value; some read a name alone as a cookie without a
+/// value. The gateway knows nobody whom the app does not, and the app sees the cookie that counts and no other.
+#[tokio::test]
+async fn a_cookie_that_its_app_reads_otherwise_does_not_count() {
+    let id = "tguhmhqrj7vmmerqqf19q0fpin";
+    let mut php = config(FormatConfig::Php { serializer: config::session::Serializer::Auto });
+    php.cookie = Some("PHPSESSID".to_owned());
+    let php = Arc::new(Sessions::compile(&php, store(None), &Metrics::new(1)));
+    let record = "user|a:1:{s:2:\"id\";i:7;}";
+    php.store.create(W, &format!("sess:{id}"), record.into(), Duration::from_secs(60)).await.unwrap();
+    let express = sessions(express(&[SECRET]));
+    express.plant(id, r#"{"user":{"id":7}}"#).await;
+    let judge = async |sessions: &Arc<Sessions>, line: &str| {
+        let identified = sessions.identify(&cookies(&[line]), false, Activity::Counts, W).await;
+        (user(&identified).map(str::to_owned), identified.edits.into_iter().map(|edit| edit.keep).collect::<Vec<_>>())
+    };
+    let known = Some("7".to_owned());
+    let (name, signed) = ("connect.sid", express.sign(&SessionId::new(id)));
+    assert_eq!(judge(&php, &format!("a=b;  PHPSESSID={id}")).await, (known.clone(), vec![]));
+    for spaced in [" =", "= ", "\t=", " = "] {
+        assert_eq!(judge(&php, &format!("PHPSESSID{spaced}{id}")).await, (None, vec![]), "{spaced:?}");
+        let both = format!("PHPSESSID{spaced}{id}; PHPSESSID={id}");
+        assert_eq!(judge(&php, &both).await, (known.clone(), vec![Keep::Only(1)]), "{spaced:?}");
+        assert_eq!(judge(&express, &format!("{name}{spaced}{signed}")).await, (known.clone(), vec![]), "{spaced:?}");
+    }
+    assert_eq!(judge(&php, &format!("PHPSESSID={id} ; a=b")).await, (None, vec![]));
+    assert_eq!(judge(&php, &format!("PHPSESSID; PHPSESSID={id}")).await, (known.clone(), vec![Keep::Only(1)]));
+    assert_eq!(judge(&express, &format!("{name} ; {name}={signed}")).await, (known, vec![Keep::Only(1)]));
+}
+
 #[tokio::test]
 async fn a_record_that_is_a_hash_in_redis_is_read_whole() {
     let server = Server::start(&[]);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    secret::Secret,
     session::tests::{SECRET, config, express, onedoor, store},
     telemetry::metrics::Metrics,
 };
@@ -116,6 +117,47 @@ fn a_list_lets_only_these_upstreams_set_it_and_others_renew_it() {
     let other = SessionId::new("other");
     assert!(pass_carrying(&guard, &line, from("app"), Some(&other)).is_none());
     assert!(pass_carrying(&guard, "connect.sid=planted", from("app"), Some(&carried)).is_none());
+}
+
+/// Of koa: the signature is a cookie of its own, and renewed alone where a key was rotated.
+#[test]
+fn a_signature_that_is_a_cookie_of_its_own_is_judged_like_the_cookie() {
+    const ID: &str = "gtw81HCzReIIx1XuA2ovipK_tzasDqEZ";
+    const TAG: &str = "EofcuBuKCgHUhAvqVs3lCitaS8s";
+    let koa = |set_by| {
+        let mut config = config(session::Format::Koa { secrets: vec![Secret::new("koa key one")] });
+        (config.cookie, config.set_by) = (Some("koa.sid".to_owned()), set_by);
+        CookieGuard::compile([(&config, Arc::new(Sessions::compile(&config, store(None), &Metrics::new(1))))])
+    };
+    let left = |guard: &CookieGuard, lines: &[String], carried: Option<&str>| {
+        let line = |line: &String| (SET_COOKIE, HeaderValue::from_str(line).unwrap());
+        let mut headers: HeaderMap = lines.iter().map(line).collect();
+        let carried = carried.map(SessionId::new);
+        guard.apply(&mut headers, from("app"), &|_| carried.as_ref());
+        headers.get_all(SET_COOKIE).iter().map(|line| line.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let session = |value: &str| format!("koa.sid={value}; HttpOnly");
+    let signature = |value: &str| format!("koa.sid.sig={value}; HttpOnly");
+    let verified = koa(SetBy::Verified);
+    let both = [session(ID), signature(TAG)];
+    assert_eq!(left(&verified, &both, None), both);
+    let planted = [signature("planted"), both[0].clone(), both[1].clone()];
+    assert_eq!(left(&verified, &planted, None), both);
+    assert_eq!(left(&verified, &[signature(TAG)], Some(ID)), [signature(TAG)]);
+    assert_eq!(left(&verified, &["koa.sid.sig=old; HttpOnly; Max-Age=0".to_owned()], None).len(), 1);
+    for (lines, carried) in [
+        (vec![signature(TAG)], None),
+        (vec![signature(TAG)], Some("another")),
+        (vec![signature("planted")], Some(ID)),
+        (vec![session("another"), signature(TAG)], None),
+        (vec![session(ID), signature("planted")], None),
+        (vec!["=koa.sid.sig=planted".to_owned()], Some(ID)),
+    ] {
+        assert_eq!(left(&verified, &lines, carried), [""; 0], "{lines:?}");
+    }
+    let others = koa(SetBy::Upstreams(vec!["auth".to_owned()]));
+    assert_eq!(left(&others, &both, None), [""; 0]);
+    assert_eq!(left(&others, &[signature(TAG)], Some(ID)), [signature(TAG)]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     Absence, Fault, Presented, SessionId, Value,
-    python::{self, unsign},
+    python::{self, unquote, unsign},
 };
 use crate::{
     secret::Secret,
@@ -54,7 +54,9 @@ impl Django {
 
 /// Nothing is signed: an id that nobody was given has no record.
 pub(super) fn verify(cookie: Presented<'_>) -> Result<SessionId, Absence> {
-    cookie.bare_id(|id| id.len() == ID_LEN && id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z')))
+    let value = unquote(cookie.value);
+    Presented { value: &value, ..cookie }
+        .bare_id(|id| id.len() == ID_LEN && id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z')))
 }
 
 const NOT_SIGNED: Fault = Fault("not signed with one of the secrets");
@@ -101,7 +103,9 @@ mod tests {
     fn an_id_is_32_small_letters_and_digits() {
         let judge = |value: &str| verify(Presented { value: value.as_bytes(), ..Presented::default() });
         let id = "hbcyufcbgmxj1y9y75i78pnefvis9y0u";
-        assert_eq!(judge(id).as_ref().map(SessionId::expose), Ok(id));
+        for value in [id, &format!("\"{id}\""), &format!("\"\\{id}\"")] {
+            assert_eq!(judge(value).as_ref().map(SessionId::expose), Ok(id));
+        }
         for value in
             ["", &id[1..], &format!("{id}0"), &id.to_uppercase(), &id.replace('h', "*"), &format!("\"{}\"", &id[2..])]
         {

@@ -2,7 +2,7 @@
 
 use super::{
     Absence, Presented, SessionId,
-    python::{is_uuid4, unsign},
+    python::{is_uuid4, unquote, unsign},
 };
 use crate::secret::Secret;
 use ring::hmac::{self, HMAC_SHA1_FOR_LEGACY_USE_ONLY};
@@ -26,7 +26,8 @@ impl Flask {
     }
 
     pub(super) fn verify(&self, cookie: Presented<'_>) -> Result<SessionId, Absence> {
-        let mut id = str::from_utf8(cookie.value).map_err(|_| Absence::Malformed)?;
+        let value = unquote(cookie.value);
+        let mut id = str::from_utf8(&value).map_err(|_| Absence::Malformed)?;
         if !self.0.is_empty() {
             id = unsign(id, '.', &self.0)?;
         }
@@ -58,6 +59,7 @@ mod tests {
         assert_eq!(judge(&[], ID).as_deref(), Ok(ID));
         let uuid = "b4d3a3c1-1180-4e1b-b67d-a8f26ea5cc19";
         assert_eq!(judge(&[], uuid).as_deref(), Ok(uuid));
+        assert_eq!(judge(&[], &format!("\"{ID}\"")).as_deref(), Ok(ID));
         assert_eq!(judge(&[], SIGNED), Err(Absence::Malformed));
         assert_eq!(judge(&secrets, ID), Err(Absence::Malformed));
         assert_eq!(judge(&["other"], SIGNED), Err(Absence::BadSignature));
@@ -81,7 +83,7 @@ mod tests {
             &"A".repeat(42),
             &"A".repeat(44),
             &format!("{}:", &ID[1..]),
-            &format!("\"{ID}\""),
+            &format!("\"{ID}"),
             &format!("{}\u{e9}", &ID[2..]),
         ] {
             assert_eq!(judge(&[], id), Err(Absence::Malformed), "{id}");

@@ -59,6 +59,15 @@ impl Foreign {
         self.companion.as_ref()
     }
 
+    pub(super) fn forgives_spaces(&self) -> bool {
+        match self.dialect {
+            Dialect::Flask(_) | Dialect::Django(_) | Dialect::Starlette(_) | Dialect::Fastify(_) => true,
+            Dialect::Spring | Dialect::Tower(_) | Dialect::Actix(_) => true,
+            Dialect::Koa(_) | Dialect::Php(_) | Dialect::Laravel(_) | Dialect::Rails => false,
+            Dialect::Gorilla(_) | Dialect::Scs { .. } => false,
+        }
+    }
+
     pub(super) fn verify(&self, cookie: Presented<'_>) -> Result<SessionId, Absence> {
         match &self.dialect {
             Dialect::Flask(flask) => flask.verify(cookie),

@@ -181,6 +181,14 @@ impl Format {
         }
     }
 
+    /// Whether the apps forgive white space around a cookie's name and value.
+    pub(super) fn forgives_spaces(&self) -> bool {
+        match self {
+            Self::Own(_) => true,
+            Self::Foreign(foreign) => foreign.forgives_spaces(),
+        }
+    }
+
     /// The id that a cookie proves. Asks no store.
     pub(super) fn verify(&self, cookie: Presented<'_>) -> Result<SessionId, Absence> {
         match self {

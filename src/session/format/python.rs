@@ -7,6 +7,7 @@ use crate::session::value::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::hmac;
+use std::borrow::Cow;
 use subtle::{Choice, ConstantTimeEq};
 
 /// Reads a record that was pickled, or written as JSON or MessagePack (with such `keys`): each begins in a way of its own.
@@ -18,6 +19,27 @@ pub(super) fn read(record: &[u8], keys: Keys) -> Result<Value, Fault> {
         [b'{' | b' ' | b'\t' | b'\r' | b'\n', ..] => json::read(record),
         _ => Err(Fault("neither pickle nor JSON nor MessagePack")),
     }
+}
+
+/// A cookie's value as `http.cookies` and Werkzeug have it: in quotes a backslash stands before three octal digits, or
+/// before what means itself.
+pub(super) fn unquote(value: &[u8]) -> Cow<'_, [u8]> {
+    let Some(mut rest) = value.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")) else {
+        return value.into();
+    };
+    let mut text = Vec::with_capacity(rest.len());
+    while let [byte, after @ ..] = rest {
+        let (byte, after) = match (byte, after) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
+                ((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'), after)
+            }
+            (b'\\', [escaped, after @ ..]) => (*escaped, after),
+            _ => (*byte, after),
+        };
+        text.push(byte);
+        rest = after;
+    }
+    text.into()
 }
 
 /// What stands before the last `mark`, if a key signs it so: the signature behind it is base64url without padding, and
@@ -58,6 +80,21 @@ mod tests {
         assert_eq!(read(b"\x80").as_deref(), Ok("{}"));
         for record in [&b""[..], b"\x80\x02", b"\x80\x06}.", b"[]", b"x\x9c", b"\xc0", b"cos\nsystem\n)R."] {
             assert!(read(record).is_err(), "{record:?}");
+        }
+    }
+
+    #[test]
+    fn quotes_are_taken_off_as_python_does() {
+        for (value, text) in [
+            (&b"abc"[..], &b"abc"[..]),
+            (b"\"abc\"", b"abc"),
+            (b"\"\\141\\b\\\"\\\\\\400\"", b"ab\"\\400"),
+            (b"\"\"", b""),
+            (b"\"", b"\""),
+            (b"\"abc", b"\"abc"),
+            (b"\"a\\\"", b"a\\"),
+        ] {
+            assert_eq!(unquote(value), text, "{value:?}");
         }
     }
 

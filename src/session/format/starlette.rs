@@ -2,7 +2,7 @@
 
 use super::{
     Absence, Presented, SessionId, Value, json,
-    python::{is_uuid4, unsign},
+    python::{is_uuid4, unquote, unsign},
 };
 use crate::{secret::Secret, session::value::pickle};
 use base64::{
@@ -49,11 +49,12 @@ impl Starlette {
     }
 
     pub(super) fn verify(&self, cookie: Presented<'_>) -> Result<SessionId, Absence> {
+        let value = unquote(cookie.value);
         let Self::Signed { keys, max_age } = self else {
-            return cookie
+            return Presented { value: &value, ..cookie }
                 .bare_id(|id| id.len() == ID_LEN && id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
         };
-        let value = str::from_utf8(cookie.value).map_err(|_| Absence::Malformed)?;
+        let value = str::from_utf8(&value).map_err(|_| Absence::Malformed)?;
         let (data, signed_at) = unsign(value, '.', keys)?.rsplit_once('.').ok_or(Absence::Malformed)?;
         let signed_at = URL_SAFE_NO_PAD.decode(signed_at).ok().filter(|bytes| bytes.len() <= 8);
         let signed_at = signed_at.ok_or(Absence::Malformed)?.iter().fold(0, |time, byte| time << 8 | u64::from(*byte));
@@ -130,7 +131,9 @@ mod tests {
     fn a_bare_id_is_32_hex_digits() {
         let bare = starlette(&[]);
         let id = "0354bb9acd0ef112c8229f8af5ba19f6";
-        assert_eq!(judge(&bare, id, NOW).as_deref(), Ok(id));
+        for value in [id, &format!("\"{id}\"")] {
+            assert_eq!(judge(&bare, value, NOW).as_deref(), Ok(id));
+        }
         for value in ["", &id[1..], &id.to_uppercase(), &id.replace('f', "g"), UUID] {
             assert_eq!(judge(&bare, value, NOW), Err(Absence::Malformed), "{value}");
         }

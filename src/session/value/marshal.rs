@@ -111,7 +111,8 @@ impl<'a> Reader<'a> {
                 self.input.byte()?;
                 return self.dumped_by_class(start, true);
             }
-            Some(b'I') => return Err(Fault("not a Marshal value")),
+            // What can have none.
+            Some(b'I' | b'i' | b'l' | b'f' | b'T' | b'F' | b'0') => return Err(Fault("not a Marshal value")),
             _ => {}
         }
         let value = self.value_from(start)?;

@@ -98,7 +98,11 @@ impl<'a> Reader<'a> {
         text.parse().map_err(|_| Fault("not a whole number"))
     }
 
+    /// A length or number of things, which has no sign.
     fn count(&mut self) -> Result<u64, Fault> {
+        if !self.input.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            return Err(Fault("not a length"));
+        }
         self.whole(b':')?.try_into().map_err(|_| Fault("a length below zero"))
     }
 

@@ -37,7 +37,7 @@ fn everything_that_ruby_writes_is_read() {
 
 #[test]
 fn what_ruby_does_not_write_is_refused() {
-    let refused: [&[u8]; 27] = [
+    let refused: [&[u8]; 29] = [
         b"",
         b"x",
         b"00",
@@ -54,6 +54,8 @@ fn what_ruby_does_not_write_is_refused() {
         b"I\"\x06a",
         b"I\"\x06a\x06i\x06T",
         b"II\"\x00\x00",
+        b"Ii\x2f\x06:\x06ET",
+        b"IT\x00",
         b"l+\x06\x01",
         b"f\x08nah",
         b"f\x06x",
