@@ -9,7 +9,7 @@ use std::{
 };
 
 /// How long a session that its app has ended may be believed; a busy machine is forgiven much.
-const BELIEF: Duration = Duration::from_secs(2);
+const BELIEF: Duration = Duration::from_secs(15);
 
 /// A framework's app. It serves `/login` (a form, or `user` and `roles` sent by it), `/increment`, `/logout`, and on
 /// any other path what it knows of its user (`user.id`, `user.roles`), `count`, and the headers it has `seen`.
@@ -68,6 +68,7 @@ impl App {
             r#"
             [store]
             url = "{}"
+            timeout = "20s"
             [session]
             {}
             [upstreams]
