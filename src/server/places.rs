@@ -15,6 +15,9 @@ use std::{
     },
 };
 
+/// Where there are fewer places than this, one client may have them all.
+const MANY: usize = 128;
+
 /// All places, shared by the workers.
 #[derive(Debug, Clone)]
 pub struct Places(Arc<Shared>);
@@ -68,14 +71,14 @@ impl Places {
 }
 
 impl Place {
-    /// The connection is this client's: a trusted proxy may have all places, anybody else three quarters. Whether that
+    /// The connection is this client's: a trusted proxy may have all places, anybody else three quarters of many. Whether that
     /// leaves one.
     pub fn belongs_to(&mut self, peer: &Peer, site: &Site, connections: usize) -> bool {
         let stranger = peer.address.filter(|address| !site.trusts_address(*address));
         let Some(client) = stranger.map(network) else { return true };
         let Shared { meter, files, clients, .. } = &*self.places.0;
         let all = connections.min(*files);
-        let most = all - all / 4;
+        let most = if all < MANY { all } else { all - all / 4 };
         {
             let mut clients = clients.lock().unwrap_or_else(PoisonError::into_inner);
             let open = clients.entry(client).or_default();
@@ -131,7 +134,7 @@ mod tests {
 
     /// The places that so many connections find.
     fn crowd(places: &Places, addresses: &[&str]) -> Vec<Option<Place>> {
-        addresses.iter().map(|address| come(places, 8, address)).collect()
+        addresses.iter().map(|address| come(places, MANY, address)).collect()
     }
 
     fn places(files: usize) -> Places {
@@ -141,15 +144,15 @@ mod tests {
     #[test]
     fn one_client_has_three_quarters_and_the_others_the_rest() {
         let places = places(1000);
-        let mut held = crowd(&places, &["198.51.100.7"; 7]);
-        assert!(held[..6].iter().all(Option::is_some) && held[6].is_none());
-        assert!(come(&places, 8, "::ffff:198.51.100.7").is_none(), "it is the same in another spelling");
-        let other = come(&places, 8, "198.51.100.8");
+        let mut held = crowd(&places, &["198.51.100.7"; 97]);
+        assert!(held[..96].iter().all(Option::is_some) && held[96].is_none());
+        assert!(come(&places, MANY, "::ffff:198.51.100.7").is_none(), "it is the same in another spelling");
+        let other = come(&places, MANY, "198.51.100.8");
         assert!(other.is_some());
         held.remove(0);
-        assert!(come(&places, 8, "198.51.100.7").is_some());
+        assert!(come(&places, MANY, "198.51.100.7").is_some());
         let shared = &places.0;
-        assert_eq!(shared.meter.open.value(), 6);
+        assert_eq!(shared.meter.open.value(), 96);
         drop((held, other));
         assert_eq!(shared.meter.open.value(), 0);
         assert!(shared.clients.lock().unwrap().is_empty());
@@ -158,18 +161,25 @@ mod tests {
     #[test]
     fn an_ipv6_network_is_one_client() {
         let places = places(1000);
-        let addresses = [1, 2, 3, 4, 5, 6, 7].map(|last| format!("2001:db8::{last}:1"));
-        let held = crowd(&places, &addresses.each_ref().map(String::as_str));
-        assert_eq!(held.iter().flatten().count(), 6);
-        assert!(come(&places, 8, "2001:db8:0:1::1").is_some());
+        let addresses: Vec<_> = (1..=97).map(|last| format!("2001:db8::{last}:1")).collect();
+        let held = crowd(&places, &addresses.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(held.iter().flatten().count(), 96);
+        assert!(come(&places, MANY, "2001:db8:0:1::1").is_some());
     }
 
     #[test]
     fn proxies_that_are_trusted_and_unix_sockets_may_have_all() {
         for address in ["192.0.2.1", "a unix socket"] {
-            let held = crowd(&places(1000), &[address; 9]);
-            assert_eq!(held.iter().flatten().count(), 8, "{address}");
+            let held = crowd(&places(1000), &[address; 129]);
+            assert_eq!(held.iter().flatten().count(), 128, "{address}");
         }
+    }
+
+    #[test]
+    fn a_few_places_may_all_be_one_clients() {
+        let places = places(1000);
+        let held: Vec<_> = (0..9).filter_map(|_| come(&places, 8, "198.51.100.7")).collect();
+        assert_eq!(held.len(), 8);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::process::Command;
 
 fn stage(server: &str) -> (Upstream, Gateway) {
     let app = Upstream::echo();
-    let gateway = open_gateway(&format!("{server}\n[server.limits]\nconnections = 8"), &app.url());
+    let gateway = open_gateway(&format!("{server}\n[server.limits]\nconnections = 128"), &app.url());
     (app, gateway)
 }
 
@@ -30,7 +30,7 @@ fn counted(gateway: &Gateway, metric: &str) -> bool {
 #[test]
 fn one_client_has_at_most_three_quarters() {
     let (_app, gateway) = stage("");
-    let mut held = fill(&gateway, "", 6);
+    let mut held = fill(&gateway, "", 96);
     assert!(arrive(&gateway, "").is_none());
     let url = format!("http://{}/", gateway.address);
     let other = Command::new("curl").args(["--silent", "--fail", "--interface", "127.0.0.9", &url]).output().unwrap();
@@ -45,7 +45,7 @@ fn one_client_has_at_most_three_quarters() {
 #[test]
 fn a_trusted_proxy_may_have_all() {
     let (_app, gateway) = stage("trusted_proxies = \"127.0.0.1\"");
-    let _held = fill(&gateway, "", 8);
+    let _held = fill(&gateway, "", 128);
     assert!(arrive(&gateway, "").is_none());
     gateway.process.wait_for_output("too many are open");
 }
@@ -53,7 +53,7 @@ fn a_trusted_proxy_may_have_all() {
 #[test]
 fn behind_the_proxy_protocol_the_clients_are_counted() {
     let (_app, gateway) = stage("trusted_proxies = \"127.0.0.1\"\nproxy_protocol = \"required\"");
-    let _held = fill(&gateway, "PROXY TCP4 192.0.2.7 10.0.0.1 12345 80\r\n", 6);
+    let _held = fill(&gateway, "PROXY TCP4 192.0.2.7 10.0.0.1 12345 80\r\n", 96);
     assert!(arrive(&gateway, "PROXY TCP4 192.0.2.7 10.0.0.1 12346 80\r\n").is_none());
     fill(&gateway, "PROXY TCP4 192.0.2.8 10.0.0.1 12345 80\r\n", 1);
     eventually("it is counted", || counted(&gateway, "onedoor_connections_crowded_out_total").then_some(()));
