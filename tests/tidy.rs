@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// Who may import whom: a module may use only modules of its own row (itself) and of rows after it.
@@ -182,4 +184,61 @@ fn nothing_is_left_to_be_done() {
 fn the_root_is_not_cluttered() {
     let names = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name().display().to_string());
     judge(names.filter(|name| !ROOT.contains(&name.as_str()) && !DOTTED.contains(&name.as_str())));
+}
+
+/// What `.deny.toml` says, as far as it can be judged without the network: `cargo deny` judges the rest in CI.
+#[test]
+fn every_dependency_has_a_licence_that_is_allowed_and_none_is_banned() {
+    let policy: toml::Table = fs::read_to_string(root().join(".deny.toml")).unwrap().parse().unwrap();
+    let texts =
+        |value: &toml::Value| value.as_array().unwrap().iter().map(|item| item.as_str().unwrap().to_owned()).collect();
+    let allowed: Vec<String> = texts(&policy["licenses"]["allow"]);
+    let targets: Vec<String> = texts(&policy["graph"]["targets"]);
+    let banned = policy["bans"]["deny"].as_array().unwrap();
+    let banned: Vec<_> = banned.iter().map(|ban| ban["name"].as_str().unwrap()).collect();
+    let mut packages = BTreeMap::new();
+    for target in targets {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        let arguments = ["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", &target];
+        let output = cargo.args(arguments).current_dir(root()).output().unwrap();
+        // What is built for other targets only may not be there.
+        let Ok(metadata) = serde_json::from_slice::<serde_json::Value>(&output.stdout) else { continue };
+        for package in metadata["packages"].as_array().unwrap() {
+            let licence = package["license"].as_str().unwrap_or_default().to_owned();
+            packages.insert(package["name"].as_str().unwrap().to_owned(), licence);
+        }
+    }
+    assert!(packages.len() > 50, "the dependencies were not found");
+    judge(packages.iter().flat_map(|(name, licence)| {
+        let is_banned = banned.contains(&name.as_str()).then(|| format!("{name} is banned by .deny.toml"));
+        let refused =
+            (!is_allowed(licence, &allowed)).then(|| format!("{name}: {licence:?} is not allowed by .deny.toml"));
+        is_banned.into_iter().chain(refused)
+    }));
+}
+
+/// Whether a licence expression (SPDX) holds with these licences: one of its alternatives, all of whose parts are
+/// among them. Parentheses stand around alternatives that are joined with something else.
+fn is_allowed(expression: &str, allowed: &[String]) -> bool {
+    let expression = expression.replace('/', " OR ");
+    let holds = |part: &str| allowed.iter().any(|licence| licence == part.trim());
+    if let (Some(open), Some(close)) = (expression.find('('), expression.find(')')) {
+        let inner = is_allowed(&expression[open + 1..close], allowed);
+        let word = if inner { allowed[0].as_str() } else { "none" };
+        return is_allowed(&[&expression[..open], word, &expression[close + 1..]].concat(), allowed);
+    }
+    expression.split(" OR ").any(|alternative| alternative.split(" AND ").all(holds))
+}
+
+#[test]
+fn licence_expressions_are_read_as_they_are_meant() {
+    let allowed = ["MIT".to_owned(), "ISC".to_owned()];
+    for expression in
+        ["MIT", "MIT OR GPL-3.0", "GPL-3.0/MIT", "MIT AND ISC", "(MIT OR GPL-3.0) AND ISC", "(GPL-3.0) OR MIT"]
+    {
+        assert!(is_allowed(expression, &allowed), "{expression}");
+    }
+    for expression in ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT OR ISC) AND GPL-3.0", "ISC AND (GPL-3.0 OR Zlib)"] {
+        assert!(!is_allowed(expression, &allowed), "{expression}");
+    }
 }

@@ -126,6 +126,111 @@ fn nothing_that_a_client_sends_breaks_a_line() {
     }
 }
 
+/// Raw fields of requests, each of which might end a line, turn it around, or look like another field.
+const FORGING: [(&str, &[u8]); 22] = [
+    ("target", b"/LOG?a%0a{\"status\":200}"),
+    ("target", b"/LOG?\xe2\x80\xa8{\"status\":200}"),
+    ("target", b"/LOG?\xe2\x80\xae\xe2\x81\xa6"),
+    ("target", b"/LOG?\xc2\x9b31m"),
+    ("target", b"/LOG?\xff\xfe"),
+    ("target", b"/LOG?user=root&verdict=session&reason=\""),
+    ("target", b"/LOG/../%1b[31m"),
+    ("target", b"/LOG/%zz\xe2\x80\xa9"),
+    ("target", b"/LOG/%E2%80%AE%C2%85"),
+    ("target", b"/LOG/\"user=root"),
+    ("method", b"G'ET|`{"),
+    ("line", b"Host: a\tb"),
+    ("line", b"Host: \xe2\x80\xae.test"),
+    ("line", b"Host: a b=c"),
+    ("line", b"User-Agent: \x1b[31m\xe2\x80\xa8"),
+    ("line", b"X-Request-Id: a\tb=c \xe2\x80\xa8"),
+    ("line", b"X-Request-Id: {\"a\":1}"),
+    ("line", b"traceparent: 00-\xff"),
+    ("line", b"X-Forwarded-For: 192.0.2.1 user=root, \xe2\x80\xae"),
+    ("line", b"X-Forwarded-For: \"192.0.2.1\", [::1%25eth0]"),
+    ("line", b"Forwarded: for=\"\xe2\x80\xa8\";host=\"a\tb\""),
+    ("line", b"X-Forwarded-Host: \xe2\x80\xae\t.test"),
+];
+
+#[test]
+fn no_field_of_a_request_forges_a_line_in_either_format() {
+    let users = [
+        "a\\nb",
+        "a\\r\\nb",
+        "\\u001b[31mroot",
+        "\\u2028x",
+        "\\u2029x",
+        "\\u202ex",
+        "\\u0085x",
+        "\\u009b31m",
+        "\\u0000",
+    ];
+    let users = users.into_iter().chain(["a reason=forbidden", "\\\" verdict=x", "\\ufeffx", "=", "a\u{a0}b"]);
+    let users: Vec<_> = users.collect();
+    for format in ["json", "pretty"] {
+        let (redis, app) = (Redis::start(), Upstream::echo());
+        let gateway = Gateway::start(format!(
+            "trusted_proxies = \"127.0.0.1\"\n[store]\nurl = \"{}\"\n[session]\nformat = \"express\"\nsecrets = \"{SECRET}\"\n\
+             user = \"user.id\"\n[upstreams]\napp = \"{}\"\n{RULES}\n[log]\nformat = \"{format}\"\nquery = true\n",
+            redis.url(),
+            app.url()
+        ));
+        let mut names = Vec::new();
+        for (at, (field, bytes)) in FORGING.iter().enumerate() {
+            let name = format!("forging-{at}-");
+            let own =
+                |wanted: &str, otherwise: &[u8]| if *field == wanted { bytes.to_vec() } else { otherwise.to_vec() };
+            let target = String::from_utf8_lossy(b"/LOG").replace("LOG", &name).into_bytes();
+            let target = match own("target", &target) {
+                target if target.starts_with(b"/LOG") => [b"/", name.as_bytes(), &target[4..]].concat(),
+                target => target,
+            };
+            let host = if bytes.starts_with(b"Host") { "" } else { "Host: a.test\r\n" };
+            let head = [
+                &own("method", b"GET")[..],
+                b" ",
+                &target,
+                b" HTTP/1.1\r\n",
+                host.as_bytes(),
+                &own("line", b"X: y"),
+                b"\r\nConnection: close\r\n\r\n",
+            ];
+            let mut connection = Connection::open(gateway.address);
+            connection.try_write(head.concat());
+            // Heads that cannot be parsed get a bare 400, and no line.
+            if connection.response(false).is_some_and(|answer| answer.status() != 400 || !answer.body.is_empty()) {
+                names.push(name);
+            }
+        }
+        assert!(names.len() > 15, "{names:?}");
+        for (at, user) in users.iter().enumerate() {
+            let cookie = store_session(&redis, &format!("user-{at}"), &record(&format!("\"{user}\""), "[]"));
+            names.push(format!("user-{at}-"));
+            assert_eq!(gateway.send(&get(&format!("/user-{at}-")).cookie(cookie)).status(), 200, "{user}");
+        }
+        for name in &names {
+            eventually(&format!("the line of {name}"), || (!lines(&gateway, name).is_empty()).then_some(()));
+            let told = lines(&gateway, name);
+            assert_eq!(told.len(), 1, "{told:?}");
+            if format == "json" {
+                let line: serde_json::Value = serde_json::from_str(&told[0]).unwrap();
+                assert_eq!(line["message"], "request", "{line}");
+            } else {
+                // Text that could be taken for a field is quoted; outside of quotes each field stands once.
+                let bare: String = told[0].replace("\\\"", "").split('"').step_by(2).collect();
+                for field in [" user=", " verdict=", " reason="] {
+                    assert!(bare.matches(field).count() <= 1 && !bare.contains(" user=root"), "{told:?}");
+                }
+            }
+        }
+        let output = gateway.output();
+        let turns =
+            |character: char| matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffd}');
+        let is_plain = |character: char| character == '\n' || !character.is_control() && !turns(character);
+        assert!(output.chars().all(is_plain), "{output:?}");
+    }
+}
+
 #[test]
 fn lines_can_be_switched_off_and_made_pretty() {
     let app = Upstream::echo();

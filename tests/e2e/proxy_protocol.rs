@@ -96,3 +96,36 @@ fn a_stranger_speaks_for_nobody() {
     assert!(send(&gateway, b"").is_none());
     assert!(app.requests().is_empty());
 }
+
+/// Whoever a balancer speaks for is counted, not the balancer: one client's share is not another's.
+#[test]
+fn limits_count_the_client_that_the_balancer_speaks_for() {
+    let app = Upstream::echo();
+    let gateway = Gateway::start(format!(
+        "proxy_protocol = \"required\"\ntrusted_proxies = \"127.0.0.1\"\n[limits.few]\nrequests = 2\nper = \"1h\"\nby = \"ip\"\n\
+         [upstreams]\napp = \"{}\"\n[[rules]]\nsession = \"off\"\ndest = \"app\"\nlimit = \"few\"\n",
+        app.url()
+    ));
+    let ask = |beginning: &[u8], lines: &str| {
+        let mut connection = Connection::open(gateway.address);
+        connection.write([beginning, format!("GET / HTTP/1.1\r\nHost: a.test\r\n{lines}\r\n").as_bytes()].concat());
+        connection.response(false).unwrap().status()
+    };
+    let line = |client: &str| format!("PROXY TCP4 {client} 10.0.0.1 12345 443\r\n").into_bytes();
+    for client in ["192.0.2.7", "192.0.2.8"] {
+        let statuses = [(); 3].map(|()| ask(&line(client), ""));
+        assert_eq!(statuses, [200, 200, 429], "{client}");
+    }
+    // Connections of the balancer's own, which it may use for requests of others.
+    for own in [v2(0x20, 0x00, &[]), b"PROXY UNKNOWN\r\n".to_vec(), v2(0x20, 0x11, &IPV4)] {
+        assert_eq!(ask(&own, "X-Forwarded-For: 192.0.2.7\r\n"), 429, "the client that has had its share");
+    }
+    for client in ["192.0.2.20", "192.0.2.21", "192.0.2.22"] {
+        assert_eq!(ask(b"PROXY UNKNOWN\r\n", &format!("X-Forwarded-For: {client}\r\n")), 200, "{client}");
+    }
+    for own in [&b"PROXY UNKNOWN\r\n"[..], &v2(0x20, 0x00, &[])] {
+        let mut check = Connection::open(gateway.address);
+        check.write([own, b"GET /_onedoor/healthz HTTP/1.0\r\n\r\n"].concat());
+        assert_eq!(check.response(false).unwrap().status(), 200, "its checks are under no limit");
+    }
+}

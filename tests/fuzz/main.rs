@@ -1,15 +1,28 @@
-//! Readers of foreign bytes: recorded sessions, changed at random, are read or refused, at once and without a panic.
+//! Whatever reads foreign bytes is given known ones, changed at random: readers of records, parsers of what clients and
+//! users write, and the gateway itself. All is read or refused, at once and without a panic.
 //!
 //! Runs on stable, with seeds of its own for repeatable runs. `tests/fuzz/targets` hold the same readers for cargo-fuzz,
 //! which runs for as long as one likes: see `tests/fuzz/README.md`.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by panicking")]
 #![expect(clippy::disallowed_methods, reason = "tests measure real time from outside")]
+#![expect(clippy::print_stderr, reason = "a failed test shows the last words of its processes")]
+#![expect(dead_code, unused_imports, reason = "the stage is shared with the end-to-end tests, which use more of it")]
 
+#[path = "../e2e/harness/mod.rs"]
+mod harness;
+
+#[path = "../e2e/attacks/corpus.rs"]
+mod corpus;
+mod gateway;
 mod mutation;
+mod parsers;
 mod readers;
+#[path = "../e2e/attacks/witness.rs"]
+mod witness;
 
 use mutation::Mutations;
 use onedoor::session::value::{Value, json};
+use parsers::PARSERS;
 use readers::{READERS, Reader};
 use std::time::{Duration, Instant};
 
@@ -100,14 +113,33 @@ fn a_little_that_claims_much_is_refused() {
     }
 }
 
+#[test]
+fn parsers_keep_their_promises_whatever_they_are_given() {
+    for parser in PARSERS {
+        let seeds = (parser.seeds)();
+        assert!(seeds.iter().any(|seed| (parser.parse)(seed)), "{} takes none of its own", parser.name);
+        let mut mutations = Mutations::of(seeds, parser.telling, 0);
+        for _ in 0..parser.runs {
+            let changed = mutations.next();
+            let begun = Instant::now();
+            if (parser.parse)(&changed) {
+                mutations.keep(changed.clone());
+            }
+            assert!(begun.elapsed() < PATIENCE, "{} takes long for {}", parser.name, hex(&changed));
+        }
+    }
+}
+
 /// The seeds as files, for cargo-fuzz.
 #[test]
 #[ignore = "writes tests/fuzz/corpus: cargo test --test fuzz -- --ignored"]
 fn the_corpus_is_written() {
-    for reader in READERS {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(reader.name);
+    let readers = READERS.iter().map(|reader| (reader.name, reader.seeds()));
+    let parsers = PARSERS.iter().map(|parser| (parser.name, (parser.seeds)()));
+    for (name, seeds) in readers.chain(parsers) {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        for (index, seed) in reader.seeds().iter().enumerate() {
+        for (index, seed) in seeds.iter().enumerate() {
             std::fs::write(folder.join(format!("record-{index}")), seed).unwrap();
         }
     }

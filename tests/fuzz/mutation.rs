@@ -25,11 +25,17 @@ pub(crate) struct Mutations {
     records: Vec<Vec<u8>>,
     seeds: usize,
     state: u64,
+    telling: &'static [&'static [u8]],
 }
 
 impl Mutations {
     pub(crate) fn new(records: Vec<Vec<u8>>) -> Self {
-        Self { seeds: records.len(), records, state: 0x9e37_79b9_7f4a_7c15 }
+        Self::of(records, &TELLING, 0)
+    }
+
+    /// Changes that know what means something here; each `run` makes others.
+    pub(crate) fn of(records: Vec<Vec<u8>>, telling: &'static [&'static [u8]], run: u64) -> Self {
+        Self { seeds: records.len(), records, state: 0x9e37_79b9_7f4a_7c15 ^ run << 32, telling }
     }
 
     /// A record with one to four changes.
@@ -60,7 +66,7 @@ impl Mutations {
             1 if at < record.len() => record[at] = self.random() as u8,
             2 => drop(record.drain(at..end)),
             3 => {
-                let telling = TELLING[self.below(TELLING.len())];
+                let telling = self.telling[self.below(self.telling.len())];
                 record.splice(at..end, telling.iter().copied());
             }
             4 => {

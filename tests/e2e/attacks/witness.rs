@@ -1,7 +1,7 @@
 //! The stage, and what must be true of everything that happens on it.
 
 use super::corpus::Row;
-use crate::harness::{Gateway, Message, Redis, SECRET, Upstream, eventually, record, signature, store_session};
+use crate::harness::{Gateway, Message, Redis, SECRET, Upstream, eventually, get, record, signature, store_session};
 use std::cell::{Cell, RefCell};
 
 /// Names by which an upstream learns who asks and where from; nobody else may write them, in whatever spelling.
@@ -48,7 +48,7 @@ const NOBODYS: [&str; 24] = [
 pub(crate) struct Stage {
     pub(crate) gateway: Gateway,
     pub(crate) cookies: Cookies,
-    app: Upstream,
+    pub(crate) app: Upstream,
     _redis: Redis,
     looked_at: Cell<usize>,
     complaints: RefCell<Vec<String>>,
@@ -62,7 +62,8 @@ pub(crate) struct Cookies {
 }
 
 impl Stage {
-    pub(crate) fn new(server: &str) -> Self {
+    /// `limits` goes on where `[server.limits]` has begun.
+    pub(crate) fn new(limits: &str) -> Self {
         let (redis, app) = (Redis::start(), Upstream::echo());
         let cookies = Cookies {
             ada: store_session(&redis, "ada", &record("\"ada\"", r#"["staff"]"#)),
@@ -73,9 +74,9 @@ impl Stage {
             r#"
             h2c = true
             hosts = ["site.test", "[::1]"]
-            {server}
             [server.limits]
             body = "1MiB"
+            {limits}
             [store]
             url = "{}"
             [session]
@@ -141,6 +142,8 @@ impl Stage {
         let seen = self.app.requests().split_off(self.looked_at.get());
         self.looked_at.set(self.looked_at.get() + seen.len());
         for request in &seen {
+            let told = request.target() != "/sentinel" && text(&request.head).contains("mallory");
+            self.expect(!told, || format!("a client's word about itself in {}", text(&request.head)));
             let fault = fault(request);
             self.expect(fault.is_none(), || format!("{} in {}", fault.unwrap_or_default(), text(&request.head)));
         }
@@ -184,10 +187,19 @@ impl Stage {
             (told.len() >= seen.len()).then_some(told)
         });
         assert_eq!(told, seen, "what was matched is what was forwarded");
+        self.is_well();
+    }
+
+    /// The gateway goes on, and has written nothing but whole lines.
+    pub(crate) fn is_well(&self) {
+        eventually("the gateway answers", || {
+            get("/_onedoor/healthz").try_send(self.gateway.address).filter(|answer| answer.status() == 200)
+        });
         let output = self.gateway.output();
         assert!(!output.contains("panicked"), "{output}");
         assert!(output.chars().all(|character| character == '\n' || !character.is_control()), "{output:?}");
-        assert_eq!(self.gateway.get("/_onedoor/healthz").status(), 200);
+        // Each is JSON, or this says which is not.
+        lines(&output).for_each(drop);
     }
 }
 
@@ -220,7 +232,7 @@ fn are_lines(head: &str) -> bool {
 }
 
 /// What is wrong with a request that an upstream sees, whatever the client had sent.
-fn fault(request: &Message) -> Option<String> {
+pub(crate) fn fault(request: &Message) -> Option<String> {
     let head = text(&request.head);
     let words: Vec<&str> = request.start.split(' ').collect();
     let (lengths, codings) = (request.all("content-length"), request.all("transfer-encoding"));
@@ -233,7 +245,6 @@ fn fault(request: &Message) -> Option<String> {
         (lengths.len() + codings.len() <= 1 && lengths.iter().all(is_number), "a length that may be read otherwise"),
         (codings.iter().all(|coding| *coding == "chunked"), "a coding"),
         (request.trailers.is_empty(), "trailers"),
-        (request.target() == "/sentinel" || !head.contains("mallory"), "what a client says about itself"),
     ];
     let broken = table.iter().find(|(sound, _)| !sound).map(|(_, fault)| (*fault).to_owned());
     broken.or_else(|| request.headers.iter().find_map(|(name, value)| forged(request, name, value)))
