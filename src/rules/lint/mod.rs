@@ -3,6 +3,7 @@
 mod algebra;
 mod fall_through;
 mod login;
+mod rewrite;
 mod shadow;
 mod slash;
 mod spelling;
@@ -29,6 +30,7 @@ pub fn lint(config: &Config, diagnostics: &mut Diagnostics) {
     fall_through::lint(&book, config.server.method_override, diagnostics);
     spelling::lint(&book, diagnostics);
     slash::lint(&book, diagnostics);
+    rewrite::lint(&book, diagnostics);
 }
 
 /// The rules as they are written and as they are matched.

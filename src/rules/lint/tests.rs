@@ -6,7 +6,10 @@ use crate::{
         Environment, Span,
         diagnostic::Severity,
         read,
-        rules::Requirement::{Off, Optional, Required},
+        rules::{
+            Action,
+            Requirement::{Off, Optional, Required},
+        },
     },
     rules::sample,
 };
@@ -158,4 +161,21 @@ fn an_encoded_slash_that_leads_into_a_stricter_rule_is_an_error() {
     expect(vec![keeping(rule(&["/files/**"], Required)), rule(&[], Off)], &[]);
     expect(vec![secret, keeping(rule(&["/files/**"], Required))], &[]);
     expect(vec![keeping(rule(&["/a"], Off)), rule(&[], Required)], &[]);
+}
+
+#[test]
+fn a_rewritten_path_that_leads_into_a_stricter_rule_of_its_upstream_is_a_warning() {
+    let stripping = |prefix: &str, rule: Rule| Rule { strip_prefix: Some(prefix.to_owned()), ..rule };
+    let admin = rule(&["/admin/**"], Required);
+    let shop = stripping("/shop", rule(&["/shop/**"], Off));
+    expect(vec![admin.clone(), shop.clone()], &[(Warning, 2, "`/shop/admin` is forwarded as `/admin`")]);
+    expect(vec![shop.clone(), rule(&[], Required)], &[(Warning, 1, "is forwarded as `/`")]);
+    let adding = Rule { add_prefix: Some("/admin".to_owned()), ..rule(&["/a/**"], Optional) };
+    expect(vec![adding, rule(&["/admin/a/*"], Required)], &[(Warning, 1, "`/a/~` is forwarded as `/admin/a/~`")]);
+
+    let elsewhere = Rule { action: Action::Forward(1), ..shop.clone() };
+    expect(vec![admin.clone(), elsewhere], &[]);
+    expect(vec![admin.clone(), Rule { session: Required, ..shop.clone() }], &[]);
+    expect(vec![admin.clone(), rule(&["/shop/admin/**"], Required), shop], &[]);
+    expect(vec![admin, stripping("/shop", rule(&["/shop/*/x"], Off))], &[]);
 }
