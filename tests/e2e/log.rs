@@ -170,7 +170,7 @@ fn no_field_of_a_request_forges_a_line_in_either_format() {
     for format in ["json", "pretty"] {
         let (redis, app) = (Redis::start(), Upstream::echo());
         let gateway = Gateway::start(format!(
-            "trusted_proxies = \"127.0.0.1\"\n[store]\nurl = \"{}\"\n[session]\nformat = \"express\"\nsecrets = \"{SECRET}\"\n\
+            "trusted_proxies = \"127.0.0.1\"\n[store]\nurl = \"{}\"\ntimeout = \"10s\"\n[session]\nformat = \"express\"\nsecrets = \"{SECRET}\"\n\
              user = \"user.id\"\n[upstreams]\napp = \"{}\"\n{RULES}\n[log]\nformat = \"{format}\"\nquery = true\n",
             redis.url(),
             app.url()

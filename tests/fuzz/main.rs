@@ -33,17 +33,25 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads, and checks what comes out: within the time, and JSON for whoever is handed the record on.
 fn read(reader: &Reader, bytes: &[u8]) -> bool {
-    let begun = Instant::now();
-    let read = (reader.read)(bytes);
-    let took = begun.elapsed();
-    assert!(took < PATIENCE, "{} takes {took:?} for {}", reader.name, hex(bytes));
-    let Ok(value) = read else { return false };
+    let Ok(value) = at_once(reader.name, bytes, reader.read) else { return false };
     assert!(depth(&value) <= 64, "{} nests too deeply in {}", reader.name, hex(bytes));
     let text = json::write(&value);
     if let Err(fault) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
         panic!("{} gives what is no JSON: {fault} for {}", reader.name, hex(bytes));
     }
     true
+}
+
+/// What comes of it, in time. A busy machine may let it wait: it is slow if it is so again and again.
+fn at_once<T>(name: &str, bytes: &[u8], work: fn(&[u8]) -> T) -> T {
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let outcome = work(bytes);
+        if begun.elapsed() < PATIENCE {
+            return outcome;
+        }
+    }
+    panic!("{name} takes more than {PATIENCE:?} for {}", hex(bytes));
 }
 
 fn depth(value: &Value) -> usize {
@@ -121,11 +129,9 @@ fn parsers_keep_their_promises_whatever_they_are_given() {
         let mut mutations = Mutations::of(seeds, parser.telling, 0);
         for _ in 0..parser.runs {
             let changed = mutations.next();
-            let begun = Instant::now();
-            if (parser.parse)(&changed) {
-                mutations.keep(changed.clone());
+            if at_once(parser.name, &changed, parser.parse) {
+                mutations.keep(changed);
             }
-            assert!(begun.elapsed() < PATIENCE, "{} takes long for {}", parser.name, hex(&changed));
         }
     }
 }

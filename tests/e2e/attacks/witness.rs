@@ -79,6 +79,7 @@ impl Stage {
             {limits}
             [store]
             url = "{}"
+            timeout = "10s"
             [session]
             format = "express"
             secrets = "{SECRET}"
