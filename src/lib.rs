@@ -78,7 +78,7 @@
 //! use onedoor::identity::Forward;
 //!
 //! fn forge(method: http::Method, target: http::uri::PathAndQuery, host: http::HeaderValue) -> Forward {
-//!     Forward { method, target, headers: http::HeaderMap::new(), host, record_left_out: false }
+//!     Forward { method, target, headers: http::HeaderMap::new(), host, websocket: false, record_left_out: false }
 //! }
 //! ```
 //!

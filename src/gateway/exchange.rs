@@ -36,7 +36,6 @@ const SLOW_STORE: Duration = Duration::from_millis(1);
 pub struct Exchange {
     begun: Instant,
     method: Method,
-    uri: Uri,
     arrival: Arrival,
     navigation: bool,
     /// The content type of a gRPC call, if it is one.
@@ -66,6 +65,7 @@ pub struct Exchange {
 #[derive(Debug)]
 struct Line {
     log: AccessLog,
+    uri: Uri,
     host: Option<HeaderValue>,
     rule: Option<Arc<str>>,
     matched: Option<Instant>,
@@ -91,6 +91,7 @@ impl Exchange {
         let line = |log| {
             Box::new(Line {
                 log,
+                uri: head.uri.clone(),
                 host: head.headers.get(HOST).cloned(),
                 rule: None,
                 matched: None,
@@ -112,7 +113,6 @@ impl Exchange {
         Box::new(Self {
             begun: clock::now(),
             method: head.method.clone(),
-            uri: head.uri.clone(),
             arrival: Arrival::of(head, peer, snapshot.site()),
             navigation: navigation::is_one(&head.method, &head.headers),
             grpc: grpc::call(head),
@@ -268,8 +268,8 @@ impl Exchange {
         }
     }
 
-    pub(super) fn asks(&mut self, target: &Target, forward: &Forward) {
-        self.asked = Some(clock::now());
+    pub(super) fn asks(&mut self, target: &Target, forward: &Forward, begun: Instant) {
+        self.asked = Some(begun);
         if let Some(meter) = self.meter.as_ref().filter(|_| forward.record_is_left_out()) {
             meter.left_record_out(self.rule);
         }
@@ -368,12 +368,12 @@ impl Drop for Exchange {
             meter.request(self.rule, self.status, self.reason, duration);
         }
         let Some(line) = self.log.take() else { return };
-        let path = self.path.as_ref().map_or(self.uri.path(), NormalPath::as_str);
+        let path = self.path.as_ref().map_or(line.uri.path(), NormalPath::as_str);
         line.log.write(Entry {
             status: self.status,
             method: self.method.as_str(),
             path,
-            query: self.uri.query(),
+            query: line.uri.query(),
             host: line.host.as_ref().and_then(|host| host.to_str().ok()),
             client: self.arrival.client,
             request_id: self.arrival.request_id.to_str().unwrap_or_default(),

@@ -69,7 +69,8 @@ pub struct Snapshot {
     security_headers: SecurityHeaders,
     tls: Option<Arc<ServerConfig>>,
     access_log: Option<AccessLog>,
-    meters: Vec<Arc<Meter>>,
+    /// One for each worker.
+    pub(super) meters: Vec<Arc<Meter>>,
 }
 
 impl Snapshot {
@@ -199,7 +200,7 @@ impl Snapshot {
         let forward = self.identity.attach(head, to.target, to.prefix, exchange.arrival(), &grant); // strip, inject
         let forward = forward.edited(&rule.request_headers);
 
-        exchange.asks(target, &forward);
+        exchange.asks(target, &forward, terms.begun);
         let answer = target.send(forward, body, terms).await;
         exchange.answered(target, &answer);
         let mut response = answer?; // 408, 413, 502, 503, 504
@@ -372,6 +373,7 @@ fn access_log(log: &Log, output: &Output) -> Option<AccessLog> {
 fn terms(rule: &Rule<Target>, target: &Target, origin: Origin<'_>, worker: Worker) -> Terms {
     Terms {
         worker,
+        begun: clock::now(),
         key: target.key(origin),
         response_timeout: rule.timeout,
         deadline: rule.total_timeout.map(|total| clock::now() + total),

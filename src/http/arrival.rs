@@ -76,9 +76,9 @@ impl Arrival {
         let continued = believed(&TRACEPARENT).is_some_and(|parent| trace::is_traceparent(parent.as_bytes()));
         let (request_id, traceparent) = match (kept_id, continued) {
             (Some(id), true) => (id.clone(), None),
-            (Some(id), false) => (id.clone(), Some(site.ids.fresh().traceparent)),
+            (Some(id), false) => (id.clone(), Some(site.ids.fresh(peer.worker).traceparent)),
             (None, continued) => {
-                let fresh = site.ids.fresh();
+                let fresh = site.ids.fresh(peer.worker);
                 (fresh.request_id, (!continued).then_some(fresh.traceparent))
             }
         };
@@ -96,12 +96,15 @@ impl Arrival {
         }
     }
 
-    /// Removes what strangers say about arrival, then writes `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`,
-    /// `X-Request-Id` and `traceparent`.
-    pub fn write(&self, headers: &mut HeaderMap) {
+    /// Whether a field must be removed before anything is written: what strangers say about arrival, and what is
+    /// written anew.
+    pub fn replaces(&self, name: &HeaderName) -> bool {
         let removed = if self.trusted { &ALWAYS } else { &FROM_STRANGERS };
-        removed.remove_from(headers);
+        removed.contains(name) || self.traceparent.is_some() && *name == TRACESTATE
+    }
 
+    /// Writes `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `X-Request-Id` and `traceparent`.
+    pub fn write(&self, headers: &mut HeaderMap) {
         if let Some(client) = self.client {
             headers.insert(forwarded::FOR, self.direct.clone().unwrap_or_else(|| self.hops(client)));
         }
@@ -112,7 +115,6 @@ impl Arrival {
         }
         headers.insert(REQUEST_ID.clone(), self.request_id.clone());
         if let Some(traceparent) = &self.traceparent {
-            headers.remove(TRACESTATE);
             headers.insert(TRACEPARENT.clone(), traceparent.clone());
         }
     }

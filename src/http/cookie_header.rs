@@ -85,7 +85,7 @@ pub fn is_taken_for(name: &[u8], known: &[u8]) -> bool {
 
 /// Whether there is more than one Cookie line, which upstreams join differently.
 pub fn is_split(headers: &HeaderMap) -> bool {
-    headers.get_all(COOKIE).iter().nth(1).is_some()
+    headers.keys_len() < headers.len() && headers.get_all(COOKIE).iter().nth(1).is_some()
 }
 
 fn pieces(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {

@@ -1,61 +1,53 @@
 //! Fields that concern one connection only (RFC 9110 section 7.6.1).
 
-use http::{HeaderMap, HeaderName, header};
-
-/// Always removed. `HTTP2-Settings` belongs to an upgrade that is never passed on.
-const FIELDS: [&str; 10] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
-];
-
-/// Where `Connection` stands among them.
-const CONNECTION: usize = 0;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Never removed because `Connection` names them: without them the message would be another one.
 static KEPT: [HeaderName; 4] = [header::HOST, header::CONTENT_LENGTH, header::COOKIE, header::SET_COOKIE];
 
-/// Removes the fields of this connection, those named by `Connection` included, from a request or a response.
+/// Removes the fields of this connection, those named by `Connection` included, from a request or a response; and
+/// those that `also` tells, on the same walk.
 ///
 /// Must run before anything is added, so that `Connection` cannot name what the gateway writes.
-pub fn strip(headers: &mut HeaderMap) {
-    let mut present = [false; FIELDS.len()];
-    for field in headers.keys().filter_map(field) {
-        present[field] = true;
-    }
-    if present[CONNECTION] {
-        for name in named(headers) {
-            headers.remove(name);
+pub fn strip(headers: &mut HeaderMap, also: impl Fn(&HeaderName) -> bool) {
+    let mut found = Vec::new();
+    for (name, value) in &*headers {
+        if is_of_connection(name) || also(name) {
+            if *name == header::CONNECTION {
+                found.extend(named(value));
+            }
+            found.push(name.clone());
         }
     }
-    for (name, _) in FIELDS.iter().zip(present).filter(|(_, present)| *present) {
-        headers.remove(*name);
+    for name in found {
+        headers.remove(name);
     }
 }
 
-/// The place of a name among [`FIELDS`]. The first byte is looked at first: most fields of most messages are none.
-fn field(name: &HeaderName) -> Option<usize> {
-    let name = name.as_str();
-    let may_be = matches!(name.as_bytes(), [b'c' | b'h' | b'k' | b'p' | b't' | b'u', ..]);
-    if may_be { FIELDS.iter().position(|field| *field == name) } else { None }
+/// Fields that are always removed. `HTTP2-Settings` belongs to an upgrade that is never passed on.
+fn is_of_connection(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
 }
 
-/// What `Connection` names beyond the fields that are removed anyway; seldom anything.
-fn named(headers: &HeaderMap) -> Vec<HeaderName> {
-    let lines = headers.get_all(header::CONNECTION);
-    let options = lines.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+/// What a line of `Connection` names beyond the fields that are removed anyway; seldom anything.
+fn named(line: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    let options = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     options
         .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive") && !option.eq_ignore_ascii_case(b"close"))
         .filter_map(|option| HeaderName::from_bytes(option).ok())
         .filter(|name| !KEPT.contains(name))
-        .collect()
 }
 
 #[cfg(test)]
@@ -63,13 +55,26 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const FIELDS: [&str; 10] = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "http2-settings",
+    ];
+
     fn left(fields: &[(&'static str, &'static str)]) -> Vec<(String, String)> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, value.parse().expect("the test's value is valid"));
         }
-        strip(&mut headers);
-        let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        strip(&mut headers, |_| false);
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
     }
 
@@ -82,7 +87,7 @@ mod tests {
             headers.append(name.clone(), value.parse().expect("the test's value is valid"));
             headers.append(name, value.parse().expect("the test's value is valid"));
         }
-        strip(&mut headers);
+        strip(&mut headers, |_| false);
         assert!(headers.is_empty(), "{headers:?}");
     }
 
@@ -91,6 +96,17 @@ mod tests {
         let fields =
             [("connection", "close, X-Secret"), ("connection", " x-OTHER ,,"), ("x-secret", "1"), ("x-other", "2")];
         assert_eq!(left(&fields), []);
+    }
+
+    #[test]
+    fn what_else_is_told_goes_too_and_connection_may_name_anything_of_it() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("connection", "x-one"), ("x-one", "1"), ("x-two", "2"), ("x-two", "3"), ("x-three", "4")]
+        {
+            headers.append(name, value.parse().expect("the test's value is valid"));
+        }
+        strip(&mut headers, |name| matches!(name.as_str(), "x-one" | "x-two"));
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-three"]);
     }
 
     #[test]
@@ -113,7 +129,7 @@ mod tests {
             headers.append(HeaderName::from_bytes(named.as_bytes()).expect("a name"), "1".parse().expect("a value"));
             let unnamed = HeaderName::from_bytes(format!("x-{other}").as_bytes()).expect("a name");
             headers.append(unnamed.clone(), "2".parse().expect("a value"));
-            strip(&mut headers);
+            strip(&mut headers, |_| false);
             let is_kept = KEPT.iter().any(|name| name.as_str() == named);
             prop_assert_eq!(headers.contains_key(named.as_str()), is_kept);
             prop_assert!(headers.contains_key(unnamed));

@@ -66,12 +66,14 @@ pub fn vet(head: &Head, limits: &Limits) -> Result<(), MessageFault> {
     }
 
     let repeats = head.headers.keys_len() != head.headers.len();
-    let (mut bytes, mut previous) = (0, None);
+    let (mut bytes, mut previous, mut coded, mut sized) = (0, None, false, false);
     for (name, value) in &head.headers {
         bytes += name.as_str().len() + value.len() + ": \r\n".len();
         // All values of a name come one after the other.
         let repeated = repeats && previous.replace(name) == Some(name);
         vet_field(name, value, repeated)?;
+        coded |= *name == header::TRANSFER_ENCODING;
+        sized |= *name == header::CONTENT_LENGTH;
         // HTTP/1.1 trims what surrounds a value, so an upstream would read another one (RFC 9113 section 8.2.1).
         if of_http2 && is_padded(value.as_bytes()) {
             return Err(MessageFault::BadRequest("a value that begins or ends with white space"));
@@ -80,7 +82,7 @@ pub fn vet(head: &Head, limits: &Limits) -> Result<(), MessageFault> {
     if bytes > limits.header_bytes {
         return Err(MessageFault::HeadersTooLarge);
     }
-    if head.headers.contains_key(header::TRANSFER_ENCODING) && head.headers.contains_key(header::CONTENT_LENGTH) {
+    if coded && sized {
         return Err(MessageFault::BadRequest("both Content-Length and Transfer-Encoding"));
     }
     Ok(())

@@ -8,6 +8,7 @@ use crate::{
     http::{Head, arrival::Arrival, cookie_header, folded::Names, hop_by_hop, message, websocket},
     session::{CookieEdit, Session},
 };
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 
 /// Carries the session's name on every request that has a session.
@@ -49,6 +50,7 @@ pub struct Forward {
     target: PathAndQuery,
     headers: HeaderMap,
     host: HeaderValue,
+    websocket: bool,
     record_left_out: bool,
 }
 
@@ -64,8 +66,8 @@ impl Identity {
 
     /// Makes the request that is forwarded to `target`; `prefix` is what a rule stripped from its path.
     ///
-    /// The order is the argument: fields of the client's connection go first, so that `Connection` can name nothing
-    /// that is written here; then every spelling of every identity name; only then is anything written.
+    /// The order is the argument: fields of the client's connection and every spelling of every identity name go first,
+    /// so that `Connection` can name nothing that is written here; only then is anything written.
     pub fn attach(
         &self,
         head: Head,
@@ -76,10 +78,8 @@ impl Identity {
     ) -> Forward {
         let websocket = websocket::is_asked_for(&head);
         let Head { method, mut headers, .. } = head;
-        hop_by_hop::strip(&mut headers);
-        self.removed.remove_from(&mut headers);
-        headers.remove(header::HOST);
-        headers.remove(header::EXPECT);
+        let is_ours = |name: &HeaderName| self.removed.contains(name) || arrival.replaces(name);
+        hop_by_hop::strip(&mut headers, |name| is_ours(name) || *name == header::EXPECT);
 
         // Room for all that is written, so that the map grows once.
         headers.reserve(WRITTEN);
@@ -93,7 +93,7 @@ impl Identity {
         edit_cookies(&mut headers, grant.cookie_edits());
         if let Some(session) = grant.session() {
             // Written once for a session that is answered from memory, which another [identity] makes forget it.
-            for (name, value) in session.told.get_or_init(|| self.written(session).collect()) {
+            for (name, value) in session.told.get_or_init(|| side_by_side(self.written(session).collect())) {
                 headers.insert(name, value.clone());
             }
         }
@@ -104,7 +104,7 @@ impl Identity {
         if websocket {
             websocket::announce(&mut headers);
         }
-        Forward { method, target, headers, host, record_left_out }
+        Forward { method, target, headers, host, websocket, record_left_out }
     }
 
     /// The identity headers that a request of this session carries.
@@ -127,6 +127,17 @@ impl Identity {
     }
 }
 
+/// The same headers with their values in one piece of memory: with many sessions, each look into another costs time.
+fn side_by_side(headers: Vec<(HeaderName, HeaderValue)>) -> Box<[(HeaderName, HeaderValue)]> {
+    let mut bytes = BytesMut::new();
+    headers.iter().for_each(|(_, value)| bytes.extend_from_slice(value.as_bytes()));
+    let moved = |(name, value): (HeaderName, HeaderValue)| {
+        let value = HeaderValue::from_maybe_shared(bytes.split_to(value.len()).freeze());
+        (name, value.expect("it was a value before"))
+    };
+    headers.into_iter().map(moved).collect()
+}
+
 /// The whole record, unless it is too long.
 fn whole(session: &Session, bytes_max: u64) -> HeaderValue {
     let value = encoding::base64url(&session.to_json());
@@ -147,13 +158,18 @@ impl Forward {
         self.record_left_out
     }
 
+    /// Whether it asks for a WebSocket.
+    pub fn asks_for_websocket(&self) -> bool {
+        self.websocket
+    }
+
     /// With what a rule sets: never what says who is calling.
     pub fn edited(mut self, edits: &[(HeaderName, Option<HeaderValue>)]) -> Self {
         message::edit(&mut self.headers, edits);
         self
     }
 
-    /// Method, target, headers without Host, and the Host that the client asked for.
+    /// Method, target, headers, and the Host that the client asked for; the one among the headers is as it came.
     pub fn into_parts(self) -> (Method, PathAndQuery, HeaderMap, HeaderValue) {
         (self.method, self.target, self.headers, self.host)
     }

@@ -75,6 +75,9 @@ impl Limits {
 
     /// What a request owes under these limits, by their places; `None` where there is none.
     pub fn open(&self, places: impl Iterator<Item = usize>, enforce: bool) -> Option<Box<Tab>> {
+        if self.all.is_empty() {
+            return None;
+        }
         let mut limits: Vec<Arc<Limit>> = Vec::new();
         for limit in places.map(|place| &self.all[place]) {
             if !limits.iter().any(|known| Arc::ptr_eq(known, limit)) {
@@ -86,6 +89,9 @@ impl Limits {
 
     /// Takes out of a response what is for limits alone.
     pub fn take_disclosed(&self, headers: &mut HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+        if self.disclosed.is_empty() {
+            return Vec::new();
+        }
         let taken = |name: &HeaderName| Some((name.clone(), headers.remove(name)?));
         self.disclosed.iter().filter_map(taken).collect()
     }

@@ -15,13 +15,11 @@ use crate::{
     },
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, TRAILER, TRANSFER_ENCODING},
+    HeaderMap, HeaderValue, Response, StatusCode, Version,
+    header::{CONTENT_LENGTH, TRAILER},
 };
 use hyper::body::Incoming;
 use std::time::{Duration, Instant};
-
-static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// Makes an answer safe. `websocket`: one was asked for; the body is over at `deadline`.
 pub(super) fn accept(
@@ -35,7 +33,7 @@ pub(super) fn accept(
     let upgrade = (websocket && agrees).then(|| hyper::upgrade::on(&mut response));
     let (mut head, incoming) = response.into_parts();
     if let Some(upgrade) = upgrade {
-        hop_by_hop::strip(&mut head.headers);
+        hop_by_hop::strip(&mut head.headers, |_| false);
         websocket::announce(&mut head.headers);
         let tunnel = Tunnel::new(upgrade, lease, section.tunnel_idle);
         return Ok(Response::from_parts(head, Streaming::before(tunnel, incoming)));
@@ -45,78 +43,115 @@ pub(super) fn accept(
         let text = format!("it answered {} without having been asked to", head.status);
         return Err((Failure::Invalid(text), lease.place));
     }
-    if let Err(Odd) = settle_framing(&mut head.headers) {
+    let Ok(said) = Said::by(&head.headers) else {
         return Err((Failure::Invalid("its framing may be read in two ways".to_owned()), lease.place));
-    }
-    if let Some(keepalive) = keepalive_of(&head.headers) {
+    };
+    if let Some(keepalive) = said.keepalive {
         lease.connection.note_keepalive(keepalive);
     }
     // hyper read the body as chunked, so a Content-Length beside it is a lie (RFC 9112 section 6.3).
-    if head.headers.contains_key(TRANSFER_ENCODING) || head.status == StatusCode::NO_CONTENT {
+    if said.is_chunked || head.status == StatusCode::NO_CONTENT {
         head.headers.remove(CONTENT_LENGTH);
+    } else if let Some(length) = said.unsettled_length {
+        head.headers.insert(CONTENT_LENGTH, length.into());
     }
-    let kind = head.headers.get(CONTENT_TYPE);
-    let trailers = match is_grpc(kind) {
+    let trailers = match said.is_grpc {
         true => Some(Trailers::Grpc),
         false => (!section.trailers.is_empty()).then(|| Trailers::Named(section.trailers.clone())),
     };
     let announced = trailers.as_ref().and_then(|trailers| trailers.announced(&head.headers));
-    hop_by_hop::strip(&mut head.headers);
+    hop_by_hop::strip(&mut head.headers, |_| false);
     if let Some(announced) = announced {
         head.headers.insert(TRAILER, announced);
     }
-    let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let is_event_stream = kind.starts_with(b"text/event-stream");
-    let may_be_silent = is_event_stream || matches!(trailers, Some(Trailers::Grpc));
-    let silence = if may_be_silent { section.tunnel_idle } else { section.idle_timeout };
-    let lasts = if is_event_stream { Lasts::Events } else { Lasts::Perhaps };
+    // Both may be silent for as long as they like.
+    let silence = if said.is_event_stream || said.is_grpc { section.tunnel_idle } else { section.idle_timeout };
+    let lasts = if said.is_event_stream { Lasts::Events } else { Lasts::Perhaps };
     Ok(Response::from_parts(head, Streaming::new(incoming, lease, Patience { silence, deadline }, lasts, trailers)))
+}
+
+/// What the fields of an answer say that matters here, read in one walk.
+#[derive(Debug, Default, PartialEq)]
+struct Said {
+    is_chunked: bool,
+    /// The length as hyper has read it, unless it is written as one line of plain digits.
+    unsettled_length: Option<u64>,
+    /// How long the upstream keeps the connection.
+    keepalive: Option<Duration>,
+    is_event_stream: bool,
+    is_grpc: bool,
 }
 
 /// Framing that two clients may read differently.
 #[derive(Debug, PartialEq)]
 struct Odd;
 
-/// Leaves one Content-Length of plain digits, as hyper has read it, and takes no coding but `chunked`.
-fn settle_framing(headers: &mut HeaderMap) -> Result<(), Odd> {
-    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-    if !headers.get_all(TRANSFER_ENCODING).iter().all(is_chunked) {
-        return Err(Odd);
+impl Said {
+    /// Takes no coding but `chunked`.
+    fn by(headers: &HeaderMap) -> Result<Self, Odd> {
+        let (mut said, mut length, mut is_typed) = (Self::default(), None, false);
+        for (name, value) in headers {
+            match name.as_str() {
+                "transfer-encoding" if !value.as_bytes().eq_ignore_ascii_case(b"chunked") => return Err(Odd),
+                "transfer-encoding" => said.is_chunked = true,
+                "content-length" => match length {
+                    None if message::is_canonical_number(value.as_bytes()) => length = Some(value),
+                    first => said.unsettled_length = Some(read_length(first.unwrap_or(value))?),
+                },
+                "keep-alive" => said.keepalive = said.keepalive.or_else(|| keepalive(value)),
+                "content-type" if !is_typed => {
+                    is_typed = true;
+                    said.is_event_stream = value.as_bytes().starts_with(b"text/event-stream");
+                    said.is_grpc = is_grpc(Some(value));
+                }
+                _ => {}
+            }
+        }
+        Ok(said)
     }
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(lengths) = lines.next() else { return Ok(()) };
-    if lines.next().is_none() && message::is_canonical_number(lengths.as_bytes()) {
-        return Ok(());
-    }
-    let length = lengths.to_str().ok().and_then(|lengths| lengths.split(',').next()).map(str::trim);
-    let length = length.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()));
-    let length: u64 = length.and_then(|digits| digits.parse().ok()).ok_or(Odd)?;
-    headers.insert(CONTENT_LENGTH, length.into());
-    Ok(())
 }
 
-/// `Keep-Alive: timeout=n` minus a second for the way: how long the upstream keeps the connection.
-fn keepalive_of(headers: &HeaderMap) -> Option<Duration> {
-    let parameters = headers.get(&KEEP_ALIVE)?.to_str().ok()?;
-    let timeout = parameters.split(',').find_map(|parameter| parameter.trim().strip_prefix("timeout="))?;
+fn read_length(lengths: &HeaderValue) -> Result<u64, Odd> {
+    let length = lengths.to_str().ok().and_then(|lengths| lengths.split(',').next()).map(str::trim);
+    let length = length.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()));
+    length.and_then(|digits| digits.parse().ok()).ok_or(Odd)
+}
+
+/// `timeout=n` minus a second for the way.
+fn keepalive(parameters: &HeaderValue) -> Option<Duration> {
+    let timeout =
+        parameters.to_str().ok()?.split(',').find_map(|parameter| parameter.trim().strip_prefix("timeout="))?;
     Some(Duration::from_secs(timeout.parse::<u32>().ok()?.saturating_sub(1).into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::TRANSFER_ENCODING;
+
+    fn said(lines: &[(http::HeaderName, &'static str)]) -> Result<Said, Odd> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        Said::by(&headers)
+    }
 
     #[test]
     fn framing_is_settled_or_refused() {
-        let settled = |name: http::HeaderName, value: &'static str| {
-            let mut headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static(value))]);
-            settle_framing(&mut headers).map(|()| headers.remove(&name).expect("it stays"))
-        };
-        for value in ["2", "02", "2, 2"] {
-            assert_eq!(settled(CONTENT_LENGTH, value), Ok(HeaderValue::from_static("2")), "{value}");
+        for (lines, unsettled) in [
+            (&["2"][..], None),
+            (&["02"], Some(2)),
+            (&["2, 2"], Some(2)),
+            (&["2", "2"], Some(2)),
+            (&["02", "2"], Some(2)),
+        ] {
+            let lines: Vec<_> = lines.iter().map(|line| (CONTENT_LENGTH, *line)).collect();
+            assert_eq!(said(&lines).map(|said| said.unsettled_length), Ok(unsettled), "{lines:?}");
         }
-        assert_eq!(settled(CONTENT_LENGTH, "+2"), Err(Odd));
-        assert_eq!(settled(TRANSFER_ENCODING, "gzip, chunked"), Err(Odd));
-        assert!(settled(TRANSFER_ENCODING, "Chunked").is_ok());
+        assert_eq!(said(&[(CONTENT_LENGTH, "+2")]), Err(Odd));
+        assert_eq!(said(&[(TRANSFER_ENCODING, "gzip, chunked")]), Err(Odd));
+        assert_eq!(said(&[(TRANSFER_ENCODING, "chunked"), (TRANSFER_ENCODING, "gzip")]), Err(Odd));
+        assert!(said(&[(TRANSFER_ENCODING, "Chunked")]).is_ok_and(|said| said.is_chunked));
     }
 }

@@ -5,6 +5,7 @@ use super::{
     replay::Replay,
     shared::{Shared, Stream},
     tls::{self, Tls},
+    written::{Keeping, Written},
 };
 use crate::{config::upstreams::Endpoint, http::body::RequestBody, tasks};
 use http::{
@@ -42,6 +43,8 @@ pub(super) enum Connection {
         sender: http1::SendRequest<RequestBody>,
         /// How long it may be kept unused, where the upstream said so.
         keepalive: Option<Duration>,
+        /// The last head that may be wanted again.
+        written: Written,
     },
     /// A place on one of HTTP/2.
     Http2(Stream),
@@ -92,12 +95,14 @@ impl Connection {
     async fn start(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> io::Result<Self> {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(BUFFER_BYTES_MAX);
-        let (sender, driver) = builder.handshake(TokioIo::new(io)).await.map_err(io::Error::other)?;
+        let written = Written::default();
+        let io = TokioIo::new(Keeping::new(io, written.clone()));
+        let (sender, driver) = builder.handshake(io).await.map_err(io::Error::other)?;
         tasks::background(async move {
             // What goes wrong on it is also told to whoever waits for its answer.
             let _ = driver.with_upgrades().await;
         });
-        Ok(Self::Http1 { sender, keepalive: None })
+        Ok(Self::Http1 { sender, keepalive: None, written })
     }
 
     async fn share(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, spec: &Endpoint) -> io::Result<Self> {
@@ -156,7 +161,7 @@ impl Connection {
     /// there what has a body is kept, too.
     pub(super) fn replay(&self, request: &mut Request<RequestBody>) -> Option<Replay> {
         match self {
-            Self::Http1 { .. } => Replay::of(request),
+            Self::Http1 { written, .. } => Replay::of_written(request, written),
             Self::Http2(_) => Replay::of_any(request),
         }
     }

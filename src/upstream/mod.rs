@@ -20,6 +20,7 @@ mod streaming;
 mod target;
 mod tls;
 mod tunnel;
+mod written;
 
 use crate::{
     config::{self, diagnostic::Diagnostics},

@@ -54,8 +54,7 @@ impl Pool {
 
     /// Takes a place on a shared connection if `speaks` allows that, else the most recently used one that is still open
     /// and fresh.
-    pub(super) fn take(&self, speaks: Speaks) -> Option<Connection> {
-        let now = clock::now();
+    pub(super) fn take(&self, speaks: Speaks, now: Instant) -> Option<Connection> {
         self.locked(|kept| {
             if !kept.shared.is_empty()
                 && speaks == Speaks::Any

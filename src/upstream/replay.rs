@@ -1,10 +1,19 @@
 //! What it takes to send a request again: its head as text, which is cheaper to write than a map is to copy.
 
+use super::written::Written;
 use crate::http::body::{RequestBody, Rewind};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
+/// A request that may have to be sent again.
+pub(super) enum Replay {
+    /// As it was before it was sent.
+    Noted(Noted),
+    /// As its connection wrote it: one that may run twice without harm and has no body.
+    Written(Written),
+}
+
 /// A request as it was before it was sent.
-pub(super) struct Replay {
+pub(super) struct Noted {
     method: Method,
     target: Uri,
     /// Lines of `name:value`; neither holds a line end, a name no colon.
@@ -12,20 +21,47 @@ pub(super) struct Replay {
     body: Option<Rewind>,
 }
 
+/// Whether a request may run twice without harm (RFC 9110 section 9.2.2) and has no body.
+fn may_run_twice(request: &Request<RequestBody>) -> bool {
+    request.body().progress().is_none() && request.method().is_idempotent()
+}
+
 impl Replay {
-    /// Notes `request`, if it is one that may run twice without harm (RFC 9110 section 9.2.2) and has no body.
+    /// Notes `request`, if it may run twice without harm and has no body.
     pub(super) fn of(request: &Request<RequestBody>) -> Option<Self> {
-        let may_run_twice = request.body().progress().is_none() && request.method().is_idempotent();
-        may_run_twice.then(|| Self::noted(request, None))
+        may_run_twice(request).then(|| Self::Noted(Noted::of(request, None)))
+    }
+
+    /// The same, for a request that is about to be sent on the connection of `written`.
+    pub(super) fn of_written(request: &Request<RequestBody>, written: &Written) -> Option<Self> {
+        may_run_twice(request).then(|| Self::Written(written.begin()))
     }
 
     /// Notes `request`, whatever it asks for. From now on the beginning of its body is kept.
     pub(super) fn of_any(request: &mut Request<RequestBody>) -> Option<Self> {
         let body = request.body_mut().rewind();
-        Some(Self::noted(request, body))
+        Some(Self::Noted(Noted::of(request, body)))
     }
 
-    fn noted(request: &Request<RequestBody>, body: Option<Rewind>) -> Self {
+    /// The request anew, if it may run twice without harm and has no body.
+    pub(super) fn twice(self) -> Option<Box<Request<RequestBody>>> {
+        match &self {
+            Self::Noted(noted) if noted.body.is_some() || !noted.method.is_idempotent() => None,
+            Self::Noted(_) | Self::Written(_) => self.into_request(),
+        }
+    }
+
+    /// The request anew, unless more of its body is gone than was kept.
+    pub(super) fn into_request(self) -> Option<Box<Request<RequestBody>>> {
+        match self {
+            Self::Noted(noted) => noted.into_request().map(Box::new),
+            Self::Written(written) => written.request().map(Box::new),
+        }
+    }
+}
+
+impl Noted {
+    fn of(request: &Request<RequestBody>, body: Option<Rewind>) -> Self {
         let mut fields = Vec::with_capacity(1024);
         for (name, value) in request.headers() {
             fields.extend_from_slice(name.as_str().as_bytes());
@@ -36,16 +72,7 @@ impl Replay {
         Self { method: request.method().clone(), target: request.uri().clone(), fields, body }
     }
 
-    /// The request anew, if it may run twice without harm and has no body.
-    pub(super) fn twice(self) -> Option<Box<Request<RequestBody>>> {
-        if self.body.is_some() || !self.method.is_idempotent() {
-            return None;
-        }
-        self.into_request()
-    }
-
-    /// The request anew, unless more of its body is gone than was kept.
-    pub(super) fn into_request(self) -> Option<Box<Request<RequestBody>>> {
+    fn into_request(self) -> Option<Request<RequestBody>> {
         let field = |line: &[u8]| {
             let colon = line.iter().position(|byte| *byte == b':')?;
             let name = HeaderName::from_bytes(&line[..colon]).ok()?;
@@ -61,7 +88,7 @@ impl Replay {
         *request.uri_mut() = self.target;
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = headers;
-        Some(Box::new(request))
+        Some(request)
     }
 }
 

@@ -33,6 +33,8 @@ use std::{
 pub(super) struct Asked<'a> {
     pub(super) section: &'a Upstream,
     pub(super) worker: Worker,
+    /// When it began.
+    pub(super) begun: Instant,
     /// The request's body, where it has one.
     pub(super) progress: Option<Progress>,
     /// A WebSocket is asked for.
@@ -74,7 +76,8 @@ pub(super) async fn exchange(
     fresh: bool,
 ) -> Result<Response<Streaming>, Miss> {
     let speaks = if asked.websocket { Speaks::Http1 } else { Speaks::Any };
-    while let Some(mut kept) = (!fresh).then(|| place.endpoint().pool(asked.worker).take(speaks)).flatten() {
+    while let Some(mut kept) = (!fresh).then(|| place.endpoint().pool(asked.worker).take(speaks, asked.begun)).flatten()
+    {
         if !kept.is_ready().await {
             continue;
         }

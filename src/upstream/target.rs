@@ -25,10 +25,7 @@ use crate::{
     telemetry::metrics::{Metrics, families},
 };
 use arc_swap::ArcSwap;
-use http::{
-    HeaderValue, Method, Request, Response,
-    header::{HOST, UPGRADE},
-};
+use http::{HeaderValue, Method, Request, Response, header::HOST};
 use std::{
     net::SocketAddr,
     sync::{Arc, Weak},
@@ -74,6 +71,8 @@ impl Maker {
 pub struct Terms {
     /// Whose connections.
     pub worker: Worker,
+    /// When the exchange begins.
+    pub begun: Instant,
     /// What requests that belong together share.
     pub key: Option<u64>,
     /// The rule's `timeout`, instead of the upstream's `response_timeout`.
@@ -154,15 +153,10 @@ impl Target {
         body: RequestBody,
         terms: Terms,
     ) -> Result<Response<Streaming>, Failure> {
-        let sending = self.try_each(forward, body, terms);
-        match terms.deadline {
-            None => sending.await,
-            // Boxed: seldom needed, and every request would carry its size.
-            Some(deadline) => match Box::pin(tokio::time::timeout_at(deadline.into(), sending)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Failure::TimedOut),
-            },
-        }
+        let Some(deadline) = terms.deadline else { return self.try_each(forward, body, terms).await };
+        // Boxed: seldom needed, and every request would carry its size.
+        let sending = Box::pin(tokio::time::timeout_at(deadline.into(), self.try_each(forward, body, terms)));
+        sending.await.unwrap_or(Err(Failure::TimedOut))
     }
 
     async fn try_each(
@@ -173,16 +167,15 @@ impl Target {
     ) -> Result<Response<Streaming>, Failure> {
         let inner = &*self.0;
         let section = &inner.section;
-        let progress = body.progress().cloned();
+        let (progress, websocket) = (body.progress().cloned(), forward.asks_for_websocket());
         let with_body = progress.is_some();
         let (request, client_host) = send::assemble(forward, body, &section.trailers);
         // Boxed: it goes through many hands.
         let mut request = Box::new(request);
-        // Nothing but a WebSocket is forwarded with this field.
-        let websocket = request.headers().contains_key(UPGRADE);
         let asked = Asked {
             section,
             worker: terms.worker,
+            begun: terms.begun,
             progress,
             websocket,
             response_timeout: terms.response_timeout.unwrap_or(section.response_timeout),
@@ -193,12 +186,15 @@ impl Target {
         let mut place = inner.place(terms.key, &[], with_body).ok_or(Failure::Overloaded)?;
         let (mut tried, mut retries, mut unwanted) = (Vec::new(), 0, None);
         loop {
-            request.headers_mut().insert(HOST, inner.host(place.endpoint(), &client_host));
+            let host = inner.host(place.endpoint(), &client_host);
+            if request.headers().get(HOST) != Some(host) {
+                request.headers_mut().insert(HOST, host.clone());
+            }
             let spare = inner.spare(&request);
             let (failure, again, same) = match send::exchange(place, request, &asked, retries > 0).await {
                 Ok(response) if section.retry_on.contains(&response.status()) && spare.is_some() => {
                     tried.extend(response.body().endpoint().cloned());
-                    unwanted = Some(response);
+                    unwanted = Some(Box::new(response));
                     (Failure::Overloaded, spare.and_then(Replay::twice), None)
                 }
                 Ok(response) => return Ok(response),
@@ -224,7 +220,7 @@ impl Target {
                 }
                 _ => None,
             };
-            let Some((next, again)) = next else { return unwanted.ok_or(failure) };
+            let Some((next, again)) = next else { return unwanted.map(|response| *response).ok_or(failure) };
             (place, request) = (next, again);
             retries += 1;
         }
@@ -327,13 +323,12 @@ impl Inner {
         }
     }
 
-    fn host(&self, endpoint: &Endpoint, client: &HeaderValue) -> HeaderValue {
+    fn host<'a>(&'a self, endpoint: &'a Endpoint, client: &'a HeaderValue) -> &'a HeaderValue {
         match &self.section.host {
-            Host::Client => client.clone(),
-            Host::Upstream => endpoint.authority().clone(),
-            Host::Literal(host) => host.clone(),
-            Host::Auto if endpoint.spec().https => endpoint.authority().clone(),
-            Host::Auto => client.clone(),
+            Host::Literal(host) => host,
+            Host::Upstream => endpoint.authority(),
+            Host::Auto if endpoint.spec().https => endpoint.authority(),
+            Host::Auto | Host::Client => client,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Arrivals seen from strangers and from trusted peers.
 
 use super::*;
-use crate::tasks::Worker;
+use crate::{http::hop_by_hop, tasks::Worker};
 use proptest::prelude::*;
 
 const PUBLIC: Option<(bool, &str)> = Some((true, "example.test"));
@@ -35,7 +35,9 @@ fn arrive(from: &str, fields: &[(&str, &str)]) -> Arrival {
 /// The headers that an upstream sees.
 fn written(from: &str, fields: &[(&str, &str)]) -> HeaderMap {
     let mut headers = head(fields).headers;
-    arrive(from, fields).write(&mut headers);
+    let arrival = arrive(from, fields);
+    hop_by_hop::strip(&mut headers, |name| arrival.replaces(name));
+    arrival.write(&mut headers);
     headers
 }
 
