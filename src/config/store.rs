@@ -32,7 +32,8 @@ pub(super) static TABLE: Table = Table {
         Key {
             name: "connections",
             shape: Shape::Count { default: None, from: 1, to: 1024 },
-            meaning: "Connections to each Redis server that is asked. By default one per worker.",
+            meaning: "Connections to each Redis server that records are read over, and as many for the rest. By default one per \
+                      worker.",
         },
         Key {
             name: "timeout",

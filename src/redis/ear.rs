@@ -182,25 +182,25 @@ impl<S: Fn(Event<'_>)> Ear<S> {
 
     /// Returns at the first doubt about the connections that records are read over.
     async fn prove_until_doubt(&self, beats: &mut Beats) -> Result<&'static str, Fault> {
-        let (proof, links) = (&self.chorus.proof, self.redis.links());
+        let (proof, readers) = (&self.chorus.proof, self.redis.readers());
         let losses = self.redis.health.losses();
         let by = if beats.by_events { Status::Events } else { Status::Tracking };
         beats.expected = None;
         let mut sent = proof.now();
-        for link in 0..links {
+        for reader in 0..readers {
             sent = proof.now();
-            self.beat(beats, link).await?;
+            self.beat(beats, reader).await?;
         }
         self.chorus.heard(self.place, sent, by.clone());
         let interval = proof.max_staleness() / BEATS;
-        for link in (0..links).cycle() {
+        for reader in (0..readers).cycle() {
             time::sleep(interval.saturating_sub(proof.now().since(sent))).await;
             if self.redis.health.losses() != losses {
                 return Ok("a connection to Redis broke");
             }
             // Tracking may tell of a beat before it tells of what was changed just before: one beat later all is told.
             let before: Moment = std::mem::replace(&mut sent, proof.now());
-            if !self.beat(beats, link).await? {
+            if !self.beat(beats, reader).await? {
                 return Ok("the database was flushed or exchanged");
             }
             self.chorus.heard(self.place, before, by.clone());
@@ -210,11 +210,11 @@ impl<S: Fn(Event<'_>)> Ear<S> {
 
     /// Sends a beat over one connection and waits until it has come back every way; `false` = the key did not hold
     /// the beat before.
-    async fn beat(&self, beats: &mut Beats, link: usize) -> Result<bool, Fault> {
+    async fn beat(&self, beats: &mut Beats, reader: usize) -> Result<bool, Fault> {
         let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
         let (tracked, announced) = (count(&self.heard.tracked), count(&self.heard.announced));
         beats.number += 1;
-        let previous = self.redis.exchange(link, &self.beat, beats.number, BEAT_TTL).await?;
+        let previous = self.redis.exchange(reader, &self.beat, beats.number, BEAT_TTL).await?;
         let back = async {
             while count(&self.heard.tracked) == tracked
                 || (beats.by_events && count(&self.heard.announced) == announced)

@@ -39,14 +39,18 @@ impl Health {
         self.down.load(Ordering::Relaxed) > 0
     }
 
-    /// How often one of the connections was lost.
+    /// How often a connection that records are read over was lost.
     pub(super) fn losses(&self) -> usize {
         self.losses.load(Ordering::SeqCst)
     }
 
+    /// One of these was.
+    pub(super) fn lost(&self) {
+        self.losses.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// One connection failed; `was_up` = it was up before.
     pub(super) fn fell(&self, was_up: bool, cause: &Error) {
-        self.losses.fetch_add(1, Ordering::SeqCst);
         if was_up {
             self.down.fetch_add(1, Ordering::Relaxed);
         }

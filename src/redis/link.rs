@@ -1,6 +1,7 @@
-//! One connection: its limits, and the task that keeps it alive.
+//! What one worker has of a server: a connection to read over and one for the rest, its limits, and the task that keeps
+//! it alive.
 
-use super::Health;
+use super::{Health, reader::Reader};
 use crate::{config::store, tasks};
 use fred::{
     clients::WithOptions,
@@ -23,9 +24,9 @@ use tokio::{sync::oneshot, time};
 /// Commands that may wait in one connection's queue; beyond it they fail at once.
 const QUEUE_MAX: usize = 16 * 1024;
 /// Waits between two attempts to connect, doubling, in milliseconds.
-const RECONNECT_MS: (u32, u32) = (50, 1_000);
+pub(super) const RECONNECT_MS: (u32, u32) = (50, 1_000);
 /// The least time that connecting, and each step of the greeting, is given.
-const GREETING_MIN: Duration = Duration::from_secs(1);
+pub(super) const GREETING_MIN: Duration = Duration::from_secs(1);
 /// How often a connection that is down is tried beyond what its client does by itself.
 const PROBE: Duration = Duration::from_secs(1);
 
@@ -40,9 +41,11 @@ pub(super) enum Trust {
     Primary,
 }
 
-/// One connection to Redis. Dropping it closes it.
+/// A way to Redis. Dropping it closes its connections.
 #[derive(Debug)]
 pub(super) struct Link {
+    /// For what is only read. What was written before has an answer, so that what is read then is not older.
+    pub(super) reader: Reader,
     /// For commands that may be sent twice when a connection breaks.
     pub(super) client: WithOptions<Client>,
     /// For those that may not.
@@ -63,7 +66,8 @@ impl Link {
         let again = client.with_options(&Options { timeout: Some(timeout), ..options(often) });
         let (up, (ended, end)) = (Arc::new(AtomicBool::new(false)), oneshot::channel());
         tasks::background(keep(client, trust, up.clone(), health.clone(), end));
-        Self { client: again, once, trust, up, _ended: ended }
+        let reader = Reader::open(server, trust, timeout, health);
+        Self { reader, client: again, once, trust, up, _ended: ended }
     }
 
     /// Whether a command may be sent now.

@@ -3,15 +3,20 @@
 
 mod cluster;
 mod commands;
+mod desk;
 mod ear;
 mod greeting;
 mod health;
 mod informant;
+mod line;
 mod link;
 mod listener;
 mod meter;
 mod primaries;
 mod proof;
+mod reader;
+mod reading;
+mod resp;
 mod script;
 mod sentinel;
 mod shape;
@@ -124,7 +129,8 @@ impl Redis {
         metrics: &Metrics,
     ) -> Self {
         let total = connections.unwrap_or(workers.count()).max(1);
-        let health = Arc::new(Health::new(total, server.address.to_string()));
+        // Each link is two connections.
+        let health = Arc::new(Health::new(total * 2, server.address.to_string()));
         let mut links: Vec<Vec<Arc<Link>>> = workers.each(|Worker(index)| {
             let share = (index..total).step_by(workers.count());
             share.map(|_| Arc::new(Link::open(server, trust, timeout, &health))).collect()
@@ -153,51 +159,6 @@ impl Redis {
     /// Whether one of the connections is down.
     pub fn degraded(&self) -> bool {
         self.health.degraded()
-    }
-
-    /// The first `bytes_max` bytes of a string; empty if there is none.
-    pub async fn read(&self, worker: Worker, key: &str, bytes_max: usize) -> Result<Bytes, Failure> {
-        self.read_over(worker, self.link(worker)?, key, bytes_max).await
-    }
-
-    /// As [`Redis::read`], of a record of this shape, together with the time that the key has left (`None` = it does not
-    /// expire) and with what the keys `beside` it hold.
-    pub async fn read_whole(
-        &self,
-        worker: Worker,
-        key: &str,
-        shape: Shape,
-        beside: [Option<&str>; 2],
-        bytes_max: usize,
-    ) -> Result<(Bytes, Option<Duration>, [Result<Bytes, Failure>; 2]), Failure> {
-        let link = self.link(worker)?;
-        let read = async |key: Option<&str>| match key {
-            Some(key) => self.read_over(worker, link, key, bytes_max).await,
-            None => Ok(Bytes::new()),
-        };
-        // Queued one behind the other, so they travel together.
-        let (value, remaining, one, other) = tokio::join!(
-            self.read_shape(worker, link, key, shape, bytes_max),
-            self.ask(worker, link, link.client.pttl::<i64, _>(key)),
-            read(beside[0]),
-            read(beside[1])
-        );
-        let value = value?;
-        if let Some(astray @ Failure::Astray { .. }) = [&one, &other].into_iter().find_map(|side| side.as_ref().err()) {
-            return Err(astray.clone());
-        }
-        // -1: it does not expire; -2: it is gone since.
-        let remaining = match remaining? {
-            -1 => None,
-            milliseconds => Some(Duration::from_millis(milliseconds.try_into().unwrap_or(0))),
-        };
-        Ok((value, remaining, [one, other]))
-    }
-
-    async fn read_over(&self, worker: Worker, link: &Link, key: &str, bytes_max: usize) -> Result<Bytes, Failure> {
-        let range = link.client.getrange(key, 0, bytes_max.saturating_sub(1));
-        let value: Value = self.ask(worker, link, range).await?;
-        Ok(value.into_bytes().unwrap_or_default())
     }
 
     /// Creates a string that lives for `ttl`; `false` if the key was already there.
@@ -291,11 +252,16 @@ impl Redis {
         }
     }
 
-    /// The worker's own connection, in turn if it has several; with fewer connections than workers, a neighbour's.
-    fn link(&self, Worker(index): Worker) -> Result<&Link, Failure> {
+    /// The worker's own link, in turn if it has several; with fewer links than workers, a neighbour's.
+    fn own(&self, Worker(index): Worker) -> &Link {
         let own = &self.links[index % self.links.len()];
         let turn = if own.len() == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) % own.len() };
-        let link = Some(&*own[turn]).filter(|link| link.is_trusted());
+        &own[turn]
+    }
+
+    /// As [`Redis::own`], if commands may be sent over it.
+    fn link(&self, worker: Worker) -> Result<&Link, Failure> {
+        let link = Some(self.own(worker)).filter(|link| link.is_trusted());
         let cause = || format!("{} cannot be reached", self.server.address);
         link.ok_or_else(|| Failure::Astray { cause: cause(), ask: None })
     }

@@ -1,39 +1,17 @@
-//! What the listener asks of the server that records are read from, over the connections that they are read over.
+//! What the listener asks of the server that records are read from, besides the beats.
 
-use super::{Failure, Redis, milliseconds};
+use super::{Failure, Redis};
 use crate::tasks::Worker;
 use fred::{
     error::{Error, ErrorKind},
     prelude::*,
     types::{CustomCommand, FromValue},
 };
-use std::time::Duration;
 
 /// The setting that says which keyspace events there are.
 const NOTIFY: &str = "notify-keyspace-events";
 
 impl Redis {
-    /// How many connections there are.
-    pub(super) fn links(&self) -> usize {
-        self.links.iter().map(Vec::len).sum()
-    }
-
-    /// Writes a number over one connection, and learns which one the key held before.
-    pub(super) async fn exchange(
-        &self,
-        link: usize,
-        key: &str,
-        number: u64,
-        ttl: Duration,
-    ) -> Result<Option<u64>, Failure> {
-        let Some(link) = self.links.iter().flatten().nth(link) else {
-            return Err(Failure::Outage("there is no such connection".to_owned()));
-        };
-        let (value, expiry) = (number.to_string(), Some(Expiration::PX(milliseconds(ttl))));
-        let reply: Result<Option<String>, _> = Box::pin(link.once.set(key, value, expiry, None, true)).await;
-        Ok(reply.map_err(|error| self.judge(Worker(0), &error, false))?.and_then(|previous| previous.parse().ok()))
-    }
-
     /// The server's `notify-keyspace-events`; `None` = it may not be read.
     pub(super) async fn notified_events(&self) -> Result<Option<String>, Failure> {
         match self.configuration::<Vec<String>>(vec!["GET", NOTIFY]).await {

@@ -1,4 +1,4 @@
-//! A connection that only listens: RESP3 as far as pushes need it, read in the order in which the server wrote it.
+//! A connection that greets or listens: RESP3 as far as pushes need it, read in the order in which the server wrote it.
 
 use crate::config::store;
 use rustls::pki_types::ServerName;
@@ -17,7 +17,7 @@ const TEXT_MAX: usize = 64 * 1024;
 const DEPTH_MAX: u8 = 8;
 
 /// Both directions of a connection.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A connection to one server.
@@ -61,6 +61,11 @@ impl Wire {
             store::Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
         };
         Ok(Self { stream: BufReader::with_capacity(16 * 1024, stream), line: Vec::new() })
+    }
+
+    /// The connection itself; the server must have answered everything.
+    pub(super) fn into_stream(self) -> Box<dyn Stream> {
+        self.stream.into_inner()
     }
 
     /// Sends one command.

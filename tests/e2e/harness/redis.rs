@@ -213,7 +213,9 @@ impl Cluster {
 fn launch(address: SocketAddr, dir: &Dir, options: &[String]) -> Process {
     let port = address.port().to_string();
     let mut command = Command::new("redis-server");
-    command.args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "yes", "--dir"]);
+    // By default a write that was answered may wait in the process while the disk is busy, and a kill loses it.
+    command.args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "yes", "--appendfsync", "no"]);
+    command.arg("--dir");
     Process::start(command.arg(dir.path()).args(["--repl-diskless-sync-delay", "0"]).args(options))
 }
 
