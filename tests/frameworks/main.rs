@@ -18,3 +18,4 @@ mod rails;
 mod routes;
 mod rust;
 mod suite;
+mod websockets;
