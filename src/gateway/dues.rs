@@ -5,7 +5,6 @@ use crate::{
     access::Grant,
     http::Head,
     limits::{Exceeded, Tab},
-    tasks::Worker,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 
@@ -25,17 +24,20 @@ impl Exchange {
         self.tab = tab;
     }
 
-    /// Whether it is under any.
-    pub(super) fn owes(&self) -> bool {
-        self.tab.is_some()
-    }
-
     /// Charges what is due.
     ///
     /// # Errors
     /// A limit is reached, and the rule is enforced.
-    pub(super) async fn pay(&mut self, due: Due<'_>, worker: Worker) -> Result<(), Exceeded> {
-        let Some(mut tab) = self.tab.take() else { return Ok(()) };
+    pub(super) async fn pay(&mut self, due: Due<'_>) -> Result<(), Exceeded> {
+        // Boxed: few requests are under limits, and all would carry its size.
+        match self.tab.take() {
+            Some(tab) => Box::pin(self.charge(tab, due)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn charge(&mut self, mut tab: Box<Tab>, due: Due<'_>) -> Result<(), Exceeded> {
+        let worker = self.worker();
         let outcome = match due {
             Due::Arrival(head) => tab.arrive(head, self.arrival(), worker).await,
             Due::Caller(grant) => tab.identified(grant, worker).await,
@@ -54,9 +56,9 @@ impl Exchange {
     }
 
     /// Gives back what was charged for an answer that does not count.
-    pub(super) async fn settle(&mut self, status: StatusCode, worker: Worker) {
+    pub(super) async fn settle(&mut self, status: StatusCode) {
         if let Some(tab) = self.tab.take() {
-            tab.settle(status, worker).await;
+            Box::pin(tab.settle(status, self.worker())).await;
         }
     }
 }

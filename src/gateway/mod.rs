@@ -100,9 +100,7 @@ impl Gateway {
                 Err(refusal) => snapshot.answers().refuse(refusal, &mut exchange),
             }
         };
-        if exchange.owes() {
-            Box::pin(exchange.settle(response.status(), peer.worker)).await;
-        }
+        exchange.settle(response.status()).await;
         snapshot.harden(&mut response, &exchange);
         exchange.finish(response)
     }

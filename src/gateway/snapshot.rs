@@ -174,9 +174,7 @@ impl Snapshot {
         let overlooked = self.rules.overlooked(rule, &head.method, &path).map(|rule| &rule.access);
         let entry = rule.access.admit(&head, exchange.arrival(), &self.site, overlooked)?; // 403
         exchange.owe(self.rates.open(self.rules.limits(rule, &head.method, &path), rule.access.is_enforced()));
-        if exchange.owes() {
-            Box::pin(exchange.pay(Due::Arrival(&head), worker)).await?; // 429
-        }
+        exchange.pay(Due::Arrival(&head)).await?; // 429
 
         let caller = self.callers.identify(question(rule, &entry), &head, exchange.arrival(), worker).await;
         exchange.identified(&caller);
@@ -184,9 +182,7 @@ impl Snapshot {
         let grant = rule.access.decide(entry, caller).map_err(refuse)?; // 401, 403, 503, 508
         exchange.granted(&grant);
         self.logins.admit(rule, &grant, &head, exchange);
-        if exchange.owes() {
-            Box::pin(exchange.pay(Due::Caller(&grant), worker)).await?; // 429
-        }
+        exchange.pay(Due::Caller(&grant)).await?; // 429
 
         let sides = match &rule.action {
             Action::Forward(sides) => sides,
@@ -206,9 +202,7 @@ impl Snapshot {
         let mut response = answer?; // 408, 413, 502, 503, 504
         exchange.agree(&mut response)?; // 502
         let disclosed = self.rates.take_disclosed(response.headers_mut());
-        if exchange.owes() {
-            Box::pin(exchange.pay(Due::Answer(response.status(), disclosed), worker)).await?; // 429
-        }
+        exchange.pay(Due::Answer(response.status(), disclosed)).await?; // 429
         self.steer_session(rule, target, &grant, &mut response, exchange).await?; // 502, 503
         self.amend(rule, target, response.headers_mut(), exchange);
         self.logins.answered(&response, &self.guard, &self.rules, exchange);

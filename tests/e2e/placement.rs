@@ -264,7 +264,7 @@ fn nginx_in_front() {
         ];
         let changes: Vec<_> = changes.iter().map(|(from, to)| (*from, to.as_str())).collect();
         let file = placed(dir, "nginx.conf", &changes);
-        let settings = format!("daemon off; pid {path}/nginx.pid;");
+        let settings = format!("daemon off; master_process off; pid {path}/nginx.pid;");
         let path = path.to_string();
         let arguments = ["-e", "stderr", "-p", &path, "-c", &file, "-g", &settings];
         Process::start(Command::new("nginx").args(arguments))
