@@ -7,6 +7,15 @@ use std::{
     thread,
 };
 
+/// Ends the load, also where the test fails: it would wait for it for ever.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn under_load_every_accepted_request_is_answered() {
     let app = Upstream::echo();
@@ -15,12 +24,13 @@ fn under_load_every_accepted_request_is_answered() {
     let (answered, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         let (answered, stopping) = (&answered, &stopping);
+        let stop = Stop(stopping);
         for _ in 0..4 {
             scope.spawn(move || keep_alive(address, answered, stopping));
             scope.spawn(move || new_connections(address, answered, stopping));
         }
         eventually("there is load", || (answered.load(Ordering::SeqCst) > 500).then_some(()));
-        stopping.store(true, Ordering::SeqCst);
+        drop(stop);
         assert_eq!(gateway.terminate(), Some(0));
     });
 }

@@ -10,6 +10,7 @@ mod harness;
 #[path = "../e2e/differential.rs"]
 mod differential;
 mod gorilla;
+mod grpc;
 mod laravel;
 mod node;
 mod php;

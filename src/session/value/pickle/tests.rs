@@ -71,7 +71,7 @@ fn refused_at_once(what: &str, pickle: &[u8]) {
     let begun = crate::clock::now();
     let read = read(pickle);
     assert!(read.is_err(), "{what}");
-    assert!(begun.elapsed() < Duration::from_secs(5), "{what}: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{what}: {:?}", begun.elapsed());
 }
 
 #[test]
