@@ -63,6 +63,8 @@ pub enum Reason {
     UpstreamInvalid,
     /// The store cannot be asked.
     StoreUnavailable,
+    /// The upstream has no address.
+    NoEndpoint,
     /// Every endpoint has as many requests as it may have.
     Overloaded,
     /// The upstream did not answer in time.
@@ -168,6 +170,12 @@ impl Reason {
                 "Your session cannot be checked right now",
                 "proxy_internal_error",
             ),
+            Self::NoEndpoint => (
+                "no_endpoint",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The service behind this page is not there right now",
+                "dns_error",
+            ),
             Self::Overloaded => (
                 "overloaded",
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -202,7 +210,7 @@ impl Reason {
 
     /// After how many seconds trying again makes sense, where it does.
     pub fn retry_after(self) -> Option<&'static str> {
-        matches!(self, Self::StoreUnavailable | Self::Overloaded).then_some("1")
+        matches!(self, Self::StoreUnavailable | Self::NoEndpoint | Self::Overloaded).then_some("1")
     }
 
     /// Whether the connection ends with the answer: where a message cannot be trusted, or may have begun a tunnel,
@@ -321,6 +329,7 @@ impl From<BodyFault> for Refusal {
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         match failure {
+            Failure::NoEndpoint(cause) => Self::new(Reason::NoEndpoint, cause),
             Failure::Unreachable(cause) => Self::new(Reason::UpstreamUnreachable, cause),
             Failure::Invalid(cause) => Self::new(Reason::UpstreamInvalid, cause),
             Failure::TimedOut => Self::new(Reason::UpstreamTimeout, "no answer within response_timeout"),

@@ -28,7 +28,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream},
+    net::{TcpStream, UnixStream, lookup_host},
 };
 use tokio_rustls::TlsConnector;
 
@@ -70,26 +70,23 @@ impl Connection {
     ) -> Result<Self, Failure> {
         let opening = async {
             if let Some(socket) = &spec.socket {
-                return Self::start(UnixStream::connect(socket).await?).await;
+                return Ok(Self::start(UnixStream::connect(socket).await?).await?);
             }
             let tcp = match address {
                 Some(address) => TcpStream::connect(address).await?,
-                None => TcpStream::connect((spec.host.as_str(), spec.port)).await?,
+                None => TcpStream::connect(&*addresses(spec).await?).await?,
             };
             tcp.set_nodelay(true)?;
             let Some(tls) = tls else {
-                return if spec.h2c { Self::share(tcp, spec).await } else { Self::start(tcp).await };
+                return Ok(if spec.h2c { Self::share(tcp, spec).await? } else { Self::start(tcp).await? });
             };
             let connector = TlsConnector::from(tls.settings(speaks).clone());
             let stream = connector.connect(tls.name_of(spec)?, tcp).await?;
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
-            if is_http2 { Self::share(stream, spec).await } else { Self::start(stream).await }
+            Ok(if is_http2 { Self::share(stream, spec).await? } else { Self::start(stream).await? })
         };
-        match tokio::time::timeout(timeout, opening).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(Failure::Unreachable(describe(&error))),
-            Err(_) => Err(Failure::Unreachable(format!("no connection within {timeout:?}"))),
-        }
+        let overdue = |_| Failure::Unreachable(format!("no connection within {timeout:?}"));
+        tokio::time::timeout(timeout, opening).await.map_err(overdue)?
     }
 
     async fn start(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> io::Result<Self> {
@@ -177,6 +174,13 @@ impl Connection {
             Self::Http2(stream) => Answer::Http2 { answer: stream.send(request) },
         }
     }
+}
+
+/// The addresses of an endpoint's name.
+async fn addresses(spec: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
+    let found = lookup_host((spec.host.as_str(), spec.port)).await;
+    let addresses: Vec<_> = found.map_err(|error| Failure::NoEndpoint(describe(&error)))?.collect();
+    if addresses.is_empty() { Err(Failure::NoEndpoint("its name has no address".to_owned())) } else { Ok(addresses) }
 }
 
 pin_project! {

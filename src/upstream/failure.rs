@@ -2,10 +2,13 @@
 
 use crate::http::body::BodyFault;
 use h2::Reason;
+use std::io;
 
 /// Why there is no answer to forward.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Failure {
+    /// There is nobody to connect to: the endpoint's name has no address.
+    NoEndpoint(String),
     /// No connection could be had, or it closed before the answer.
     Unreachable(String),
     /// There was an answer, but one that cannot be trusted.
@@ -21,11 +24,17 @@ pub enum Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unreachable(cause) | Self::Invalid(cause) => f.write_str(cause),
+            Self::NoEndpoint(cause) | Self::Unreachable(cause) | Self::Invalid(cause) => f.write_str(cause),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Overloaded => f.write_str("every endpoint has as many requests as connections allows"),
             Self::Body(fault) => fault.fmt(f),
         }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Unreachable(describe(&error))
     }
 }
 

@@ -36,6 +36,7 @@ impl Meter {
     /// There is no answer to forward.
     pub fn failed(&self, worker: Worker, failure: &Failure) {
         let reason = match failure {
+            Failure::NoEndpoint(_) => "no_endpoint",
             Failure::Unreachable(_) => "unreachable",
             Failure::Invalid(_) => "invalid",
             Failure::TimedOut => "timeout",

@@ -24,7 +24,7 @@ pub(super) struct Pool {
     /// The turn to open a connection that others will share.
     turn: sync::Mutex<()>,
     /// When that last failed, and why.
-    failed: Mutex<Option<(Instant, String)>>,
+    failed: Mutex<Option<(Instant, Failure)>>,
     /// The last connection could not be shared.
     is_plain: AtomicBool,
 }
@@ -101,7 +101,7 @@ impl Pool {
         }
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((_, why)) = failed.filter(|(at, _)| *at >= begun) {
-            return Err(Failure::Unreachable(why));
+            return Err(why);
         }
         if self.is_plain.load(Relaxed) {
             drop(turn);
@@ -118,7 +118,7 @@ impl Pool {
             }
             Ok(Connection::Http1 { .. }) => self.is_plain.store(true, Relaxed),
             Err(failure) => {
-                let failed = (clock::now(), failure.to_string());
+                let failed = (clock::now(), failure.clone());
                 *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failed);
             }
         }

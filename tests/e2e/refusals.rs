@@ -182,6 +182,15 @@ fn a_host_that_is_not_ours_is_misdirected() {
 }
 
 #[test]
+fn an_upstream_without_an_address_is_503() {
+    // No name has a part this long: nobody needs to be asked for its address.
+    let gateway = open_gateway("", &format!("http://{}.test:80", "a".repeat(64)));
+    let answer = gateway.get("/");
+    problem(&answer, 503, "no_endpoint");
+    assert!(answer.header("retry-after").is_some());
+}
+
+#[test]
 fn an_upstream_that_is_not_there_is_502() {
     let gateway = open_gateway("", &format!("http://{}", free_address()));
     problem(&gateway.get("/"), 502, "upstream_unreachable");
