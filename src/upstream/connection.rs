@@ -33,7 +33,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 /// The most that hyper reads ahead or collects to write on one connection.
-const BUFFER_BYTES_MAX: usize = 256 * 1024;
+const BUFFER_BYTES_MAX: usize = 128 * 1024;
 
 /// An open connection for one request: of its own, or shared with others.
 #[derive(Debug)]
