@@ -80,11 +80,20 @@ impl Command<'_> {
     }
 }
 
-fn text(out: &mut Vec<u8>, text: &str) {
+/// Adds a command of any words to what is sent.
+pub(super) fn command(out: &mut Vec<u8>, words: &[&[u8]]) {
+    out.push(b'*');
+    digits(out, words.len() as u64);
+    out.extend_from_slice(b"\r\n");
+    words.iter().for_each(|word| text(out, word));
+}
+
+fn text(out: &mut Vec<u8>, text: impl AsRef<[u8]>) {
+    let text = text.as_ref();
     out.push(b'$');
     digits(out, text.len() as u64);
     out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(text);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -1,5 +1,6 @@
 //! A connection that greets or listens: RESP3 as far as pushes need it, read in the order in which the server wrote it.
 
+use super::resp;
 use crate::config::store;
 use rustls::pki_types::ServerName;
 use std::io;
@@ -70,12 +71,8 @@ impl Wire {
 
     /// Sends one command.
     pub(super) async fn send(&mut self, command: &[&[u8]]) -> io::Result<()> {
-        let mut bytes = format!("*{}\r\n", command.len()).into_bytes();
-        for part in command {
-            bytes.extend_from_slice(format!("${}\r\n", part.len()).as_bytes());
-            bytes.extend_from_slice(part);
-            bytes.extend_from_slice(b"\r\n");
-        }
+        let mut bytes = Vec::new();
+        resp::command(&mut bytes, command);
         self.stream.get_mut().write_all(&bytes).await
     }
 

@@ -1,8 +1,8 @@
 //! What it takes to send a request again: its head as text, which is cheaper to write than a map is to copy.
 
-use super::written::Written;
+use super::written::{self, Written};
 use crate::http::body::{RequestBody, Rewind};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 
 /// A request that may have to be sent again.
 pub(super) enum Replay {
@@ -83,18 +83,14 @@ impl Noted {
             headers.append(name, value);
         }
         let body = self.body.map_or_else(|| Some(RequestBody::none()), Rewind::again)?;
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.target;
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = headers;
-        Some(request)
+        Some(written::request(self.method, self.target, headers, body))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::Version;
 
     #[test]
     fn a_request_comes_back_as_it_was() {

@@ -68,12 +68,18 @@ fn read(head: &[u8]) -> Option<Request<RequestBody>> {
         let (name, value) = line.split_at(line.iter().position(|byte| *byte == b':')?);
         headers.append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value[1..].trim_ascii()).ok()?);
     }
-    let mut request = Request::new(RequestBody::none());
-    *request.method_mut() = Method::from_bytes(method).ok()?;
-    *request.uri_mut() = Uri::try_from(target).ok()?;
+    let (method, target) = (Method::from_bytes(method).ok()?, Uri::try_from(target).ok()?);
+    Some(request(method, target, headers, RequestBody::none()))
+}
+
+/// A request of these parts, to be sent again.
+pub(super) fn request(method: Method, target: Uri, headers: HeaderMap, body: RequestBody) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = target;
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
-    Some(request)
+    request
 }
 
 impl fmt::Debug for Written {
