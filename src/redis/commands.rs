@@ -1,9 +1,22 @@
 //! The commands, each sent to the primary of its key.
 
-use super::{Failure, Primaries, Shape, Step, Swap};
+use super::{Failure, Primaries, Redis, Shape, Step, Swap};
 use crate::tasks::Worker;
 use bytes::Bytes;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+/// A record as its primary has it, and what lies beside it.
+#[derive(Debug)]
+pub struct Whole {
+    /// Its bytes; empty if there is none.
+    pub value: Bytes,
+    /// The time that it has left; `None` = it does not expire.
+    pub remaining: Option<Duration>,
+    /// What the keys beside it hold.
+    pub beside: [Result<Bytes, Failure>; 2],
+    /// The primary. `None` = the key is on its way from one to another, and nobody tells all that happens to it.
+    pub from: Option<Arc<Redis>>,
+}
 
 impl Primaries {
     /// The first `bytes_max` bytes of a string; empty if there is none.
@@ -11,8 +24,8 @@ impl Primaries {
         self.ask(worker, key, |redis| async move { redis.read(worker, key, bytes_max).await }).await
     }
 
-    /// As [`Primaries::read`], of a record of this shape, together with the time that the key has left (`None` = it does
-    /// not expire) and with what the keys `beside` it hold. In a cluster these must share its slot.
+    /// As [`Primaries::read`], of a record of this shape, and with what the keys `beside` it hold. In a cluster these must
+    /// share its slot.
     pub async fn read_whole(
         &self,
         worker: Worker,
@@ -20,9 +33,13 @@ impl Primaries {
         shape: Shape,
         beside: [Option<&str>; 2],
         bytes_max: usize,
-    ) -> Result<(Bytes, Option<Duration>, [Result<Bytes, Failure>; 2]), Failure> {
-        self.ask(worker, key, |redis| async move { redis.read_whole(worker, key, shape, beside, bytes_max).await })
-            .await
+    ) -> Result<Whole, Failure> {
+        self.ask(worker, key, |redis| async move {
+            let (value, remaining, beside) = redis.read_whole(worker, key, shape, beside, bytes_max).await?;
+            let from = (!redis.asking).then_some(redis);
+            Ok(Whole { value, remaining, beside, from })
+        })
+        .await
     }
 
     /// Creates a string that lives for `ttl`; `false` if the key was already there.

@@ -3,8 +3,8 @@
 use super::{
     Redis,
     greeting::{self, Fault},
-    listener::{Change, Chorus, Event, Status},
-    proof::Moment,
+    listener::{Change, Chorus, Event, Status, Teller},
+    proof::{Moment, Proof},
     wire::{Head, Wire},
 };
 use crate::config::store::Invalidation;
@@ -44,16 +44,17 @@ struct Beats {
 pub(super) struct Ear<S> {
     redis: Arc<Redis>,
     beat: String,
-    /// Among the ears of the chorus.
-    place: usize,
+    proof: Arc<Proof>,
     chorus: Arc<Chorus<S>>,
+    teller: Teller,
     heard: Heard,
 }
 
 impl<S: Fn(Event<'_>)> Ear<S> {
     /// `beat` is a key of this server's and of nobody else's.
-    pub(super) fn new(redis: Arc<Redis>, beat: String, place: usize, chorus: Arc<Chorus<S>>) -> Self {
-        Self { redis, beat, place, chorus, heard: Heard::default() }
+    pub(super) fn new(redis: Arc<Redis>, beat: String, proof: Arc<Proof>, chorus: Arc<Chorus<S>>) -> Self {
+        let teller = Teller::new(&redis, &chorus.board);
+        Self { redis, beat, proof, chorus, teller, heard: Heard::default() }
     }
 
     /// Listens for ever.
@@ -64,11 +65,24 @@ impl<S: Fn(Event<'_>)> Ear<S> {
                 Ok(never) => match never {},
                 Err(fault) => fault,
             };
-            if self.chorus.lost(self.place, why) {
+            if self.lost(why) {
                 wait = RETRY.0;
             }
             time::sleep(wait).await;
             wait = (wait * 2).min(RETRY.1);
+        }
+    }
+
+    /// Changes may have been missed; `true` = memory was open until now.
+    fn lost(&self, why: String) -> bool {
+        let was_open = self.proof.end();
+        self.teller.tell(Status::Deaf(why));
+        was_open
+    }
+
+    fn heard(&self, moment: Moment, by: &Status) {
+        if self.chorus.heard(&self.proof, moment) {
+            self.teller.tell(by.clone());
         }
     }
 
@@ -142,7 +156,7 @@ impl<S: Fn(Event<'_>)> Ear<S> {
                         self.pass_on(&key, Change::Any, &self.heard.tracked);
                     }
                 }
-                _ => self.chorus.flushed(),
+                _ => self.chorus.flushed(&self.proof),
             },
             (b"pmessage", 4) => {
                 wire.skip(1).await?;
@@ -174,7 +188,7 @@ impl<S: Fn(Event<'_>)> Ear<S> {
         let mut beats = Beats { by_events, number: 0, expected: None };
         loop {
             match self.prove_until_doubt(&mut beats).await {
-                Ok(why) => _ = self.chorus.lost(self.place, why.to_owned()),
+                Ok(why) => _ = self.lost(why.to_owned()),
                 Err(fault) => return fault,
             }
         }
@@ -182,7 +196,7 @@ impl<S: Fn(Event<'_>)> Ear<S> {
 
     /// Returns at the first doubt about the connections that records are read over.
     async fn prove_until_doubt(&self, beats: &mut Beats) -> Result<&'static str, Fault> {
-        let (proof, readers) = (&self.chorus.proof, self.redis.readers());
+        let (proof, readers) = (&self.proof, self.redis.readers());
         let losses = self.redis.health.losses();
         let by = if beats.by_events { Status::Events } else { Status::Tracking };
         beats.expected = None;
@@ -191,7 +205,7 @@ impl<S: Fn(Event<'_>)> Ear<S> {
             sent = proof.now();
             self.beat(beats, reader).await?;
         }
-        self.chorus.heard(self.place, sent, by.clone());
+        self.heard(sent, &by);
         let interval = proof.max_staleness() / BEATS;
         for reader in (0..readers).cycle() {
             time::sleep(interval.saturating_sub(proof.now().since(sent))).await;
@@ -203,7 +217,7 @@ impl<S: Fn(Event<'_>)> Ear<S> {
             if !self.beat(beats, reader).await? {
                 return Ok("the database was flushed or exchanged");
             }
-            self.chorus.heard(self.place, before, by.clone());
+            self.heard(before, &by);
         }
         Ok("there are no connections")
     }
@@ -222,7 +236,7 @@ impl<S: Fn(Event<'_>)> Ear<S> {
                 self.heard.something.notified().await;
             }
         };
-        let back = time::timeout(self.chorus.proof.max_staleness(), back).await;
+        let back = time::timeout(self.proof.max_staleness(), back).await;
         back.map_err(|_| Fault("a change of our own did not come back".to_owned()))?;
         let expected = beats.expected.replace(beats.number);
         Ok(expected.is_none() || previous == expected)

@@ -1,15 +1,17 @@
 //! What changes in the store, heard on connections of their own, one for each primary.
 
 use super::{
-    Primaries,
+    Primaries, Redis,
     ear::Ear,
     greeting::FLAGS,
-    proof::{Moment, Proof},
+    proof::{Moment, Proof, Proofs},
 };
 use crate::{clock, config::store, tasks};
 use std::{
-    fmt, io,
-    sync::{Arc, Mutex, PoisonError},
+    fmt,
+    future::pending,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
@@ -29,12 +31,13 @@ pub struct Hearing {
 }
 
 /// Something happened in Redis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Event<'e> {
     /// To one key.
     Key(&'e [u8], Change),
-    /// All keys are gone, or nothing of what was known counts any more.
-    Cleared,
+    /// All keys of the primary with this proof are gone, or nothing of what was known of it counts any more. The same
+    /// is true of primaries that are none any more.
+    Cleared(&'e Arc<Proof>),
 }
 
 /// What happened to a key.
@@ -65,48 +68,86 @@ pub enum Status {
     Tracking,
     /// They are not, and why.
     Deaf(String),
+    /// Those of some servers, and why the others are not.
+    Partly(String),
 }
 
 /// Listens until it is dropped.
 #[derive(Debug)]
 pub struct Listener {
-    status: Arc<Mutex<Status>>,
+    board: Arc<Board>,
     _ended: oneshot::Sender<()>,
 }
 
+/// What is known of each server, by its address.
+#[derive(Debug, Default)]
+pub(super) struct Board(Mutex<Vec<(String, Status)>>);
+
 impl Listener {
     /// Begins to listen on a thread of its own, and goes on for ever: servers that are missing are listened to once
-    /// they are there. `proof` holds exactly as long as `sink` is told of every change; `sink` must not wait.
+    /// they are there. A primary's proof holds exactly as long as `sink` is told of every change there; `sink` must not
+    /// wait.
     ///
     /// # Errors
     /// When the thread cannot be had.
     pub fn start(
         primaries: Arc<Primaries>,
         hearing: Hearing,
-        proof: Arc<Proof>,
+        proofs: Arc<Proofs>,
         sink: impl Fn(Event<'_>) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let status = Arc::new(Mutex::new(Status::Deaf("not connected yet".to_owned())));
+        let board = Arc::new(Board::default());
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|_| io::Error::other("the system has no random bytes"))?;
         let name = format!("{}beat:{:016x}", hearing.namespace, u64::from_ne_bytes(random));
         let (ended, end) = oneshot::channel();
-        let chorus =
-            Chorus { hearing, proof, sink, status: status.clone(), heard: Mutex::default(), told: Told::new() };
+        let chorus = Arc::new(Chorus { hearing, sink, board: board.clone() });
         tasks::aside("redis-listener", move || async move {
-            let chorus = Arc::new(chorus);
             tokio::select! {
                 _ = end => {}
-                () = follow(&primaries, &chorus, &name) => {}
+                () = follow(&primaries, &chorus, &proofs, &name) => {}
             }
-            chorus.proof.end();
+            proofs.replace(Vec::new());
         })?;
-        Ok(Self { status, _ended: ended })
+        Ok(Self { board, _ended: ended })
     }
 
     /// Whether changes are heard now.
     pub fn status(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let servers = self.board.servers();
+        let mut deaf = servers.iter().filter_map(|(server, status)| match status {
+            Status::Deaf(why) => Some((server, why)),
+            _ => None,
+        });
+        let heard = servers.iter().find(|(_, status)| !matches!(status, Status::Deaf(_)));
+        match (heard, deaf.next()) {
+            (Some((_, by)), None) => by.clone(),
+            (Some((_, by)), Some((server, why))) => Status::Partly(format!("{by}, but for {server}: {why}")),
+            (None, Some((_, why))) => Status::Deaf(why.clone()),
+            (None, None) => Status::Deaf("not connected yet".to_owned()),
+        }
+    }
+}
+
+impl Board {
+    fn servers(&self) -> MutexGuard<'_, Vec<(String, Status)>> {
+        // Nothing below panics half way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on these are all the servers.
+    fn keep(&self, all: &[Arc<Redis>]) {
+        let mut servers = self.servers();
+        let address = |redis: &Arc<Redis>| redis.server().address.to_string();
+        servers.retain(|(server, _)| all.iter().any(|redis| address(redis) == *server));
+    }
+
+    fn put(&self, server: &str, status: Status) {
+        let mut servers = self.servers();
+        match servers.iter_mut().find(|(known, _)| known == server) {
+            Some((_, known)) => *known = status,
+            None => servers.push((server.to_owned(), status)),
+        }
     }
 }
 
@@ -115,122 +156,122 @@ impl fmt::Display for Status {
         match self {
             Self::Events => f.write_str("keyspace events"),
             Self::Tracking => f.write_str("client tracking"),
-            Self::Deaf(why) => f.write_str(why),
+            Self::Deaf(why) | Self::Partly(why) => f.write_str(why),
         }
     }
 }
 
-/// Listens to all primaries, and anew whenever they are others.
-async fn follow<S: Fn(Event<'_>) + Send + Sync + 'static>(primaries: &Primaries, chorus: &Arc<Chorus<S>>, name: &str) {
+/// A primary that is listened to. Dropping it ends that.
+struct Heard {
+    redis: Arc<Redis>,
+    proof: Arc<Proof>,
+    /// A key of this server's.
+    beat: String,
+    _ended: oneshot::Sender<()>,
+}
+
+/// Listens to all primaries, whichever they are: to each as if it were alone.
+async fn follow<S: Fn(Event<'_>) + Send + Sync + 'static>(
+    primaries: &Primaries,
+    chorus: &Arc<Chorus<S>>,
+    proofs: &Proofs,
+    name: &str,
+) {
     let mut changes = primaries.changes();
+    let (mut before, mut heard) = (primaries.now(), Vec::<Heard>::new());
     loop {
         changes.mark_unchanged();
         let map = primaries.now();
-        chorus.begin(map.all().len());
+        // Whose keys went to another primary without a word is not believed in what it told before.
+        let lacks = |known: &Heard| !before.gives_nothing(&known.redis, &map);
+        heard.iter().filter(|known| lacks(known)).for_each(|known| chorus.flushed(&known.proof));
+        heard.retain(|known| map.of(&known.beat).is_some_and(|owner| Arc::ptr_eq(owner, &known.redis)));
         let mut ears = Vec::new();
-        for (place, redis) in map.all().iter().enumerate() {
-            // In a cluster the beat must be a key of this very server.
-            let beats = (0..=u16::MAX).map(|number| format!("{name}:{{{number}}}"));
+        for redis in map.all() {
+            // In a cluster the beat must be a key of this very server. Who has no key holds nothing.
+            let mut beats = (0..=u16::MAX).map(|number| format!("{name}:{{{number}}}"));
             let own = |beat: &String| map.of(beat).is_some_and(|owner| Arc::ptr_eq(owner, redis));
-            // Who has no key keeps memory closed for the others: what it holds is not known.
-            if let Some(beat) = beats.into_iter().find(own) {
-                ears.push(Ear::new(redis.clone(), beat, place, chorus.clone()).listen());
+            if !heard.iter().any(|known| Arc::ptr_eq(&known.redis, redis))
+                && let Some(beat) = beats.find(own)
+            {
+                let (proof, (ended, end)) = (proofs.make(), oneshot::channel());
+                ears.push((Ear::new(redis.clone(), beat.clone(), proof.clone(), chorus.clone()), end));
+                heard.push(Heard { redis: redis.clone(), proof, beat, _ended: ended });
             }
         }
-        let is_heard = !ears.is_empty();
-        tokio::select! {
-            () = tasks::side_by_side(ears), if is_heard => {}
-            // Of primaries that cannot change nobody tells.
-            Ok(()) = changes.changed() => {}
-            else => return,
+        chorus.board.keep(map.all());
+        // Who listens finds its proof among them.
+        proofs.replace(heard.iter().map(|known| (Arc::downgrade(&known.redis), known.proof.clone())).collect());
+        for (ear, end) in ears {
+            tasks::background(async move {
+                tokio::select! {
+                    // In this order: what is heard after the end proves nothing.
+                    biased;
+                    _ = end => {}
+                    () = ear.listen() => {}
+                }
+            });
         }
-        chorus.lost(0, "the store's servers are others now".to_owned());
+        before = map;
+        if changes.changed().await.is_err() {
+            // Of primaries that cannot change nobody tells.
+            pending::<()>().await;
+        }
     }
 }
 
 /// What all ears have in common.
 pub(super) struct Chorus<S> {
     pub(super) hearing: Hearing,
-    pub(super) proof: Arc<Proof>,
     pub(super) sink: S,
-    status: Arc<Mutex<Status>>,
-    /// For each ear: every change before this moment has been heard.
-    heard: Mutex<Vec<Option<Moment>>>,
-    told: Told,
+    pub(super) board: Arc<Board>,
 }
-
-/// What the log knows.
-struct Told(Mutex<(bool, Option<Instant>)>);
 
 impl<S: Fn(Event<'_>)> Chorus<S> {
-    fn begin(&self, ears: usize) {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = vec![None; ears];
+    /// Every change of a primary before this moment has been heard, and more will be; `true` = memory of it is open
+    /// from now on.
+    pub(super) fn heard(&self, proof: &Arc<Proof>, moment: Moment) -> bool {
+        let opens = !proof.is_open();
+        if opens {
+            self.flushed(proof);
+        }
+        proof.prove(moment);
+        opens
     }
 
-    /// An ear has heard every change before this moment, and goes on listening. Once all have, memory is opened.
-    pub(super) fn heard(&self, ear: usize, moment: Moment, by: Status) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_open = heard.iter().all(Option::is_some);
-        if let Some(place) = heard.get_mut(ear) {
-            *place = Some(moment);
-        }
-        let Some(oldest) = heard.iter().copied().collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().min())
-        else {
-            return;
-        };
-        if !was_open {
-            (self.sink)(Event::Cleared);
-            self.proof.begin();
-        }
-        self.proof.prove(oldest);
-        drop(heard);
-        if !was_open {
-            self.tell(by);
-        }
-    }
-
-    /// An ear may have missed something; `true` = memory was open until now.
-    pub(super) fn lost(&self, ear: usize, why: String) -> bool {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = heard.get_mut(ear) {
-            *place = None;
-        }
-        let was_open = self.proof.end();
-        drop(heard);
-        self.tell(Status::Deaf(why));
-        was_open
-    }
-
-    /// All keys of a server are gone.
-    pub(super) fn flushed(&self) {
-        self.proof.begin();
-        (self.sink)(Event::Cleared);
-    }
-
-    fn tell(&self, status: Status) {
-        self.told.tell(&status);
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    /// All keys of a primary are gone, or whatever was known of them.
+    pub(super) fn flushed(&self, proof: &Arc<Proof>) {
+        proof.begin();
+        (self.sink)(Event::Cleared(proof));
     }
 }
 
-impl Told {
-    fn new() -> Self {
-        Self(Mutex::new((false, None)))
+/// What the log and others are told of one server.
+pub(super) struct Teller {
+    server: String,
+    board: Arc<Board>,
+    /// Whether it is told to be deaf, and when that was first told, or that it is heard.
+    told: Mutex<(bool, Option<Instant>)>,
+}
+
+impl Teller {
+    pub(super) fn new(redis: &Redis, board: &Arc<Board>) -> Self {
+        Self { server: redis.server().address.to_string(), board: board.clone(), told: Mutex::new((false, None)) }
     }
 
     /// One line for each change, and not many of them.
-    fn tell(&self, status: &Status) {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = clock::now();
-        match (status, *told) {
+    pub(super) fn tell(&self, status: Status) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, server) = (clock::now(), &self.server);
+        match (&status, *told) {
             (Status::Deaf(why), (false, at)) if at.is_none_or(|at| now - at >= COMPLAINT) => {
                 *told = (true, Some(now));
-                tracing::warn!(why, "sessions are not answered from memory");
+                tracing::warn!(server, why, "sessions are not answered from memory");
             }
             (Status::Deaf(_), _) => {}
             (by, (true, at) | (false, at @ None)) => {
                 *told = (false, at.or(Some(now)));
-                tracing::info!(invalidation = %by, "sessions are answered from memory");
+                tracing::info!(server, invalidation = %by, "sessions are answered from memory");
                 if *by == Status::Tracking {
                     let remedy =
                         format!("CONFIG SET notify-keyspace-events {FLAGS}, or `configure = true` in [store.cache]");
@@ -239,6 +280,8 @@ impl Told {
             }
             (_, (false, Some(_))) => {}
         }
+        drop(told);
+        self.board.put(server, status);
     }
 }
 

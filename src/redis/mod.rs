@@ -30,6 +30,7 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 use bytes::Bytes;
+pub use commands::Whole;
 use fred::{
     error::{Error, ErrorKind},
     prelude::*,
@@ -40,7 +41,7 @@ use link::{Link, Trust};
 pub use listener::{Change, Event, Hearing, Listener, Status};
 use meter::Meter;
 pub use primaries::{Map, Primaries};
-pub use proof::{Moment, Proof, Watch};
+pub use proof::{Moment, Proof, Proofs};
 pub use shape::Shape;
 use std::{
     future::Future,

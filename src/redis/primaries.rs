@@ -2,7 +2,7 @@
 
 use super::{
     Failure, Redis,
-    cluster::{self, NOBODY},
+    cluster::{self, NOBODY, SLOTS},
     informant::Informant,
     link::Trust,
     meter::Meter,
@@ -65,10 +65,21 @@ impl Map {
 
     /// Whose a key is; `None` while nobody serves it.
     pub fn of(&self, key: &str) -> Option<&Arc<Redis>> {
+        // Who is alone needs no slot.
+        self.of_slot(if self.slots.is_some() { cluster::slot(key) } else { 0 })
+    }
+
+    fn of_slot(&self, slot: usize) -> Option<&Arc<Redis>> {
         match &self.slots {
             None => self.all.first(),
-            Some(slots) => self.all.get(usize::from(slots[cluster::slot(key)])),
+            Some(slots) => self.all.get(usize::from(slots[slot])),
         }
+    }
+
+    /// Whether one of the primaries has in `later` every key that it has here.
+    pub(super) fn gives_nothing(&self, redis: &Arc<Redis>, later: &Self) -> bool {
+        let is_own = |owner: Option<&Arc<Redis>>| owner.is_some_and(|owner| Arc::ptr_eq(owner, redis));
+        (0..SLOTS).all(|slot| !is_own(self.of_slot(slot)) || is_own(later.of_slot(slot)))
     }
 
     fn is_whole(&self) -> bool {

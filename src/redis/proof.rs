@@ -1,26 +1,36 @@
-//! Until when memory may be believed: what the listener has proven, read by everyone who answers from memory.
+//! Until when memory may be believed: what the listener has proven of each primary, read by everyone who answers from
+//! memory.
 
+use super::Redis;
 use crate::clock;
+use arc_swap::ArcSwap;
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-/// A point in time, in nanoseconds since the proof was made.
+/// A point in time, in nanoseconds since the proofs were made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(u64);
 
-/// A stretch of time during which every change reached us. What was read in one is worth nothing in the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Watch(u64);
+/// The proofs of all primaries. What one of them has told is worth something as long as its own proof holds.
+#[derive(Debug)]
+pub struct Proofs {
+    begun: Instant,
+    max_staleness: Duration,
+    all: ArcSwap<Vec<(Weak<Redis>, Arc<Proof>)>>,
+}
 
-/// Whether every change of a session reaches this process, and since when that is known.
+/// Whether every change that one primary makes reaches this process, and since when that is known.
 #[derive(Debug)]
 pub struct Proof {
     begun: Instant,
     max_staleness: u64,
-    /// The current [`Watch`].
-    watch: AtomicU64,
+    /// What was read before this moment is worth nothing.
+    since: AtomicU64,
     /// Memory may be believed until then; 0 while it may not.
     until: AtomicU64,
     /// Every change before this moment has been heard; stays when the listener is lost.
@@ -39,21 +49,15 @@ impl Moment {
     }
 }
 
-impl Proof {
-    /// Nothing is proven yet. A proof counts for `max_staleness`.
+impl Proofs {
+    /// Nothing is proven yet, and of nobody. A proof counts for `max_staleness`.
     pub fn new(max_staleness: Duration) -> Self {
-        Self {
-            begun: clock::now(),
-            max_staleness: nanoseconds(max_staleness),
-            watch: AtomicU64::new(1),
-            until: AtomicU64::new(0),
-            heard: AtomicU64::new(0),
-        }
+        Self { begun: clock::now(), max_staleness, all: ArcSwap::default() }
     }
 
-    /// How long a proof counts.
-    pub fn max_staleness(&self) -> Duration {
-        Duration::from_nanos(self.max_staleness)
+    /// This point in time; what was before the proofs were made counts as their beginning.
+    pub fn moment(&self, instant: Instant) -> Moment {
+        moment(self.begun, instant)
     }
 
     /// Now.
@@ -61,29 +65,77 @@ impl Proof {
         self.moment(clock::now())
     }
 
-    /// This point in time; what was before the proof was made counts as its beginning.
-    pub fn moment(&self, instant: Instant) -> Moment {
-        Moment(nanoseconds(instant.saturating_duration_since(self.begun)))
+    /// What is proven of a primary, if it is one that is listened to.
+    pub fn of(&self, redis: &Arc<Redis>) -> Option<Arc<Proof>> {
+        let all = self.all.load();
+        let own = all.iter().find(|(known, _)| known.as_ptr() == Arc::as_ptr(redis));
+        own.map(|(_, proof)| proof.clone())
     }
 
-    /// The watch that holds now, if one does.
-    pub fn watch(&self, now: Moment) -> Option<Watch> {
-        // The end is read first: a watch that began after it was read is newer, never older.
-        let holds = now.0 < self.until.load(Ordering::SeqCst);
-        holds.then(|| Watch(self.watch.load(Ordering::SeqCst)))
+    /// Whether a proof is still that of a primary.
+    pub fn knows(&self, proof: &Arc<Proof>) -> bool {
+        self.all.load().iter().any(|(_, known)| Arc::ptr_eq(known, proof))
     }
 
-    /// Every change before this moment has been heard.
-    pub fn heard(&self) -> Moment {
-        Moment(self.heard.load(Ordering::SeqCst))
+    /// Whether every change of every primary is heard now.
+    pub fn hold(&self) -> bool {
+        let (all, now) = (self.all.load(), self.now());
+        !all.is_empty() && all.iter().all(|(_, proof)| proof.holds(now))
     }
 
-    /// A new watch begins, in which nothing has been read yet. It holds once it is proven.
+    /// A proof of somebody new, which holds once it is proven.
+    pub fn make(&self) -> Arc<Proof> {
+        Arc::new(Proof {
+            begun: self.begun,
+            max_staleness: nanoseconds(self.max_staleness),
+            since: AtomicU64::new(0),
+            until: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
+        })
+    }
+
+    /// From now on these are all; whoever is not among them is not believed any more.
+    pub fn replace(&self, all: Vec<(Weak<Redis>, Arc<Proof>)>) {
+        for (_, gone) in self.all.swap(Arc::new(all)).iter().filter(|(_, proof)| !self.knows(proof)) {
+            gone.end();
+        }
+    }
+}
+
+impl Proof {
+    /// How long a proof counts.
+    pub fn max_staleness(&self) -> Duration {
+        Duration::from_nanos(self.max_staleness)
+    }
+
+    /// Now.
+    pub fn now(&self) -> Moment {
+        moment(self.begun, clock::now())
+    }
+
+    /// Whether every change is heard.
+    pub fn holds(&self, now: Moment) -> bool {
+        now.0 < self.until.load(Ordering::SeqCst)
+    }
+
+    /// Whether every change since a read was sent has been heard, or is about to be.
+    pub fn covers(&self, sent: Moment, now: Moment) -> bool {
+        // The end is read first: a watch that began after it was read refuses more, never less.
+        self.holds(now) && sent.0 >= self.since.load(Ordering::SeqCst)
+    }
+
+    /// Until when what was read is known to have stayed true, as far as nothing was heard of it.
+    pub fn proven(&self, sent: Moment) -> Moment {
+        let is_watched = sent.0 >= self.since.load(Ordering::SeqCst);
+        if is_watched { sent.max(Moment(self.heard.load(Ordering::SeqCst))) } else { sent }
+    }
+
+    /// Nothing that was read until now is worth anything. Reads from now on are, while changes are heard.
     pub fn begin(&self) {
-        self.watch.fetch_add(1, Ordering::SeqCst);
+        self.since.store(self.now().0, Ordering::SeqCst);
     }
 
-    /// Every change before `moment` has been heard.
+    /// Every change before `moment` has been heard. Before the first time, and after an end, [`Proof::begin`].
     pub fn prove(&self, moment: Moment) {
         self.heard.store(moment.0, Ordering::SeqCst);
         self.until.store(moment.0.saturating_add(self.max_staleness), Ordering::SeqCst);
@@ -91,10 +143,17 @@ impl Proof {
 
     /// Changes may have been missed; `true` = until now it was known that none was.
     pub fn end(&self) -> bool {
-        let held = self.until.swap(0, Ordering::SeqCst) > 0;
-        self.begin();
-        held
+        self.until.swap(0, Ordering::SeqCst) > 0
     }
+
+    /// Whether it was proven since it last ended, however long ago.
+    pub(super) fn is_open(&self) -> bool {
+        self.until.load(Ordering::SeqCst) > 0
+    }
+}
+
+fn moment(begun: Instant, instant: Instant) -> Moment {
+    Moment(nanoseconds(instant.saturating_duration_since(begun)))
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
@@ -109,30 +168,48 @@ mod tests {
 
     #[test]
     fn a_proof_counts_from_its_moment_and_no_longer_than_it_may() {
-        let proof = Proof::new(SECOND * 2);
-        let now = proof.now();
-        assert_eq!(proof.watch(now), None);
+        let proof = Proofs::new(SECOND * 2).make();
+        assert!(!proof.holds(proof.now()));
         proof.begin();
+        let now = proof.now();
         proof.prove(now);
-        let watch = proof.watch(now);
-        assert!(watch.is_some());
-        assert_eq!(proof.watch(now.after(SECOND * 2 - Duration::from_nanos(1))), watch);
-        assert_eq!(proof.watch(now.after(SECOND * 2)), None);
+        assert!(proof.covers(now, now));
+        assert!(proof.covers(now, now.after(SECOND * 2 - Duration::from_nanos(1))));
+        assert!(!proof.covers(now, now.after(SECOND * 2)));
         proof.prove(now.after(SECOND));
-        assert_eq!(proof.watch(now.after(SECOND * 2)), watch);
+        assert!(proof.covers(now, now.after(SECOND * 2)));
     }
 
     #[test]
-    fn what_one_watch_has_read_is_unknown_to_the_next() {
-        let proof = Proof::new(SECOND);
-        let now = proof.now();
-        proof.prove(now);
-        let first = proof.watch(now);
-        assert!(proof.end());
-        assert!(!proof.end());
-        assert_eq!(proof.watch(now), None);
-        assert_eq!(proof.heard(), now);
-        proof.prove(now);
-        assert!(proof.watch(now).is_some_and(|second| Some(second) != first));
+    fn what_was_read_before_a_doubt_is_worth_nothing_after_it() {
+        let proof = Proofs::new(SECOND).make();
+        proof.begin();
+        let first = proof.now();
+        proof.prove(first.after(SECOND / 2));
+        assert!(proof.end() && !proof.end() && !proof.is_open());
+        assert!(!proof.covers(first, first));
+        assert_eq!(proof.proven(first), first.after(SECOND / 2), "until then it is known to have been true");
+        proof.begin();
+        let second = proof.now();
+        proof.prove(second);
+        assert!(proof.covers(second, second) && !proof.covers(first, second));
+        assert_eq!(proof.proven(first), first);
+    }
+
+    #[test]
+    fn who_is_not_listened_to_any_more_is_not_believed() {
+        let proofs = Proofs::new(SECOND);
+        assert!(!proofs.hold(), "nobody is listened to");
+        let all = [proofs.make(), proofs.make()];
+        let entry = |proof: &Arc<Proof>| (Weak::new(), proof.clone());
+        proofs.replace(all.iter().map(entry).collect());
+        for proof in &all {
+            assert!(!proofs.hold(), "one is missing");
+            proof.prove(proof.now());
+        }
+        assert!(proofs.hold());
+        proofs.replace(vec![entry(&all[1])]);
+        assert!(!all[0].is_open() && !proofs.knows(&all[0]));
+        assert!(all[1].is_open() && proofs.knows(&all[1]) && proofs.hold());
     }
 }

@@ -217,8 +217,14 @@ impl Sessions {
     }
 
     async fn load(&self, named: &Named, activity: Activity, worker: Worker) -> Result<Loaded, Outage> {
+        let mut reading = self.read_all(&named.key, worker).await?;
+        let proof = reading.from.take().and_then(|redis| self.near.as_ref()?.proof(&redis));
+        Ok(Loaded { proof, ..self.understand(reading, named, activity, worker).await })
+    }
+
+    async fn understand(&self, reading: Reading, named: &Named, activity: Activity, worker: Worker) -> Loaded {
         let key = &*named.key;
-        let Reading { record, mut remaining, beside: [mark, tombstone] } = self.read_all(key, worker).await?;
+        let Reading { record, mut remaining, beside: [mark, tombstone], from: _ } = reading;
         let now = clock::since_epoch();
         if let Some(lifetime) = self.lifetime.as_ref().filter(|lifetime| lifetime.needs_more()) {
             lifetime.learn(key, remaining, &mark, now);
@@ -226,18 +232,18 @@ impl Sessions {
         if tombstone != Record::Absent {
             if record == Record::Absent {
                 self.revocations.note(key, Some(End::Revoked));
-                return Ok(Loaded::absent(Absence::Revoked));
+                return Loaded::absent(Absence::Revoked);
             }
             self.revocations.note(key, Some(End::Resurrected));
             self.verdicts.resurrected(worker);
-            return Ok(Loaded::absent(Absence::Resurrected));
+            return Loaded::absent(Absence::Resurrected);
         }
         let bytes = match record {
             Record::Present(bytes) => bytes,
-            Record::Absent => return Ok(Loaded::absent(Absence::NotFound)),
+            Record::Absent => return Loaded::absent(Absence::NotFound),
             Record::Unreadable(why) => {
                 self.verdicts.unreadable(worker);
-                return Ok(Loaded::absent(Absence::Unreadable(why)));
+                return Loaded::absent(Absence::Unreadable(why));
             }
         };
         let (digest, known) = match &self.near {
@@ -256,7 +262,7 @@ impl Sessions {
                     if matches!(absence, Absence::Unreadable(_)) {
                         self.verdicts.unreadable(worker);
                     }
-                    return Ok(Loaded::absent(absence));
+                    return Loaded::absent(absence);
                 }
             },
         };
@@ -276,7 +282,7 @@ impl Sessions {
         }
         let left = ends.map(|ends| ends.saturating_sub(now));
         let remaining = remaining.into_iter().chain(left).min();
-        Ok(Loaded { finding, digest, bytes: length, ends, remaining, fresh_for, unchanged })
+        Loaded { finding, proof: None, digest, bytes: length, ends, remaining, fresh_for, unchanged }
     }
 
     /// The record, and whatever is kept beside it. Where nothing can be, nothing more is asked for.
@@ -289,7 +295,7 @@ impl Sessions {
             return self.store.read_whole(worker, key, [mark.as_deref(), tombstone.as_deref()]).await;
         }
         let record = self.store.read(worker, key).await?;
-        Ok(Reading { record, remaining: None, beside: [Record::Absent, Record::Absent] })
+        Ok(Reading::alone(record))
     }
 
     /// Holds a session against its limits.

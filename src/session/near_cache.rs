@@ -2,7 +2,7 @@
 
 use super::{Absence, Finding, id::SessionId, store::Outage};
 use crate::{
-    redis::{Change, Moment, Proof, Watch},
+    redis::{Change, Moment, Proof, Proofs, Redis},
     tasks::Worker,
     telemetry::metrics::{Counter, Metrics, families},
 };
@@ -35,7 +35,7 @@ const SHARDS: usize = 64;
 /// The sessions of one `[session]`, shared by the workers. Every key has at most one read under way, and what a change
 /// overtakes on its way back is not kept.
 pub struct NearCache {
-    proof: Arc<Proof>,
+    proofs: Arc<Proofs>,
     /// What a cookie's value was found to prove. It is true as long as the configuration stands.
     cookies: Cache<Box<[u8]>, Arc<Named>>,
     entries: Cache<Box<[u8]>, Arc<Entry>, Places>,
@@ -59,8 +59,8 @@ pub(super) struct Entry {
     digest: Option<[u8; 32]>,
     /// When the record ends by its own account, since the Unix epoch.
     pub(super) ends: Option<Duration>,
-    /// In which watch it was read; `None` = in none, so that it was never proven but when it was read.
-    watch: Option<Watch>,
+    /// That of the primary which told; `None` = nobody tells of its changes, and it was never proven but when it was read.
+    proof: Option<Arc<Proof>>,
     sent: Moment,
     /// When the store's time to live is over.
     dies: Option<Moment>,
@@ -87,6 +87,8 @@ impl Weighter<Box<[u8]>, Arc<Entry>> for Places {
 /// What a read brought.
 pub(super) struct Loaded {
     pub(super) finding: Finding,
+    /// That of the primary which told.
+    pub(super) proof: Option<Arc<Proof>>,
     pub(super) digest: Option<[u8; 32]>,
     /// How long the record is.
     pub(super) bytes: usize,
@@ -103,7 +105,6 @@ pub(super) struct Loaded {
 #[derive(Clone)]
 pub(super) struct Read {
     pub(super) sent: Moment,
-    watch: Option<Watch>,
     /// The record's time to live was changed meanwhile.
     renewed: bool,
     answer: watch::Receiver<Option<Result<Finding, Outage>>>,
@@ -126,8 +127,8 @@ struct Meter {
 }
 
 impl NearCache {
-    /// Room for so many sessions of the `[session]` of this name. `proof` says when they may be used.
-    pub(super) fn new(name: &str, entries: usize, proof: Arc<Proof>, metrics: &Metrics) -> Self {
+    /// Room for so many sessions of the `[session]` of this name. `proofs` say when they may be used.
+    pub(super) fn new(name: &str, entries: usize, proofs: Arc<Proofs>, metrics: &Metrics) -> Self {
         let cell = |event| metrics.counter(&families::MEMORY, &[name, event]);
         let meter = Meter {
             hits: cell("hit"),
@@ -137,7 +138,7 @@ impl NearCache {
             stale: cell("stale"),
         };
         Self {
-            proof,
+            proofs,
             cookies: Cache::new(entries),
             entries: Cache::with_weighter(entries, entries as u64, Places),
             reads: std::array::from_fn(|_| Mutex::default()),
@@ -148,12 +149,17 @@ impl NearCache {
 
     /// When something happened, as reads are dated.
     pub(super) fn moment(&self, instant: Instant) -> Moment {
-        self.proof.moment(instant)
+        self.proofs.moment(instant)
     }
 
     /// Whether every change is heard.
     pub(super) fn is_proven(&self) -> bool {
-        self.proof.watch(self.proof.now()).is_some()
+        self.proofs.hold()
+    }
+
+    /// What is proven of a primary.
+    pub(super) fn proof(&self, redis: &Arc<Redis>) -> Option<Arc<Proof>> {
+        self.proofs.of(redis)
     }
 
     /// What a cookie's value is known to prove.
@@ -171,8 +177,7 @@ impl NearCache {
     /// What is known of a record and still true.
     pub(super) fn recall(&self, key: &str, now: Moment, worker: Worker) -> Option<Finding> {
         let entry = self.entries.get(key.as_bytes())?;
-        let is_current = entry.watch.is_some()
-            && entry.watch == self.proof.watch(now)
+        let is_current = entry.proof.as_ref().is_some_and(|proof| proof.covers(entry.sent, now))
             && !entry.doubted.load(Ordering::SeqCst)
             && entry.dies.is_none_or(|dies| now < dies)
             && entry.stale_at.is_none_or(|stale_at| now < stale_at)
@@ -189,8 +194,8 @@ impl NearCache {
 
     /// A session that was proven not longer than `stale_for` ago, and of which nothing was heard since.
     pub(super) fn recall_stale(&self, key: &str, stale_for: Duration, worker: Worker) -> Option<Finding> {
-        let (entry, now) = (self.entries.get(key.as_bytes())?, self.proof.now());
-        let proven = if entry.watch.is_some() { entry.sent.max(self.proof.heard()) } else { entry.sent };
+        let (entry, now) = (self.entries.get(key.as_bytes())?, self.proofs.now());
+        let proven = entry.proof.as_ref().map_or(entry.sent, |proof| proof.proven(entry.sent));
         let passes = matches!(entry.finding, Finding::Valid(_))
             && !entry.doubted.load(Ordering::SeqCst)
             && entry.dies.is_none_or(|dies| now < dies)
@@ -224,8 +229,7 @@ impl NearCache {
         }
         self.meter.misses.add(worker);
         let (sender, answer) = watch::channel(None);
-        let sent = self.proof.now();
-        let read = Read { sent, watch: self.proof.watch(sent), renewed: false, answer };
+        let read = Read { sent: self.proofs.now(), renewed: false, answer };
         shard.insert(key.as_bytes().into(), read.clone());
         (read.clone(), Some(Reading { read, answer: sender, keeps_absence }))
     }
@@ -249,8 +253,7 @@ impl NearCache {
                 // How it went is still to be told, and with what it had to live.
                 self.doubt(key.as_bytes());
             } else if undisturbed && keeps {
-                let watch = read.watch.filter(|watch| self.proof.watch(self.proof.now()) == Some(*watch));
-                let entry = Entry::new(loaded, read.sent, watch);
+                let entry = Entry::new(loaded, read.sent);
                 if ours.is_some_and(|read| read.renewed) {
                     entry.renew(read.sent);
                 }
@@ -273,7 +276,7 @@ impl NearCache {
                 read.renewed = true;
             }
             if let Some(entry) = self.entries.peek(key) {
-                entry.renew(self.proof.now());
+                entry.renew(self.proofs.now());
             }
             return;
         }
@@ -293,14 +296,15 @@ impl NearCache {
         }
     }
 
-    /// Forgets every record.
-    pub(super) fn clear(&self) {
+    /// Forgets every record of a primary, those of nobody, and those of who is none any more.
+    pub(super) fn clear(&self, cleared: &Arc<Proof>) {
         for shard in &self.reads {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             shard.clear();
             drop(shard);
         }
-        self.entries.clear();
+        let stays = |proof: &Arc<Proof>| !Arc::ptr_eq(proof, cleared) && self.proofs.knows(proof);
+        self.entries.retain(|_, entry| entry.proof.as_ref().is_some_and(stays));
     }
 
     fn shard(&self, key: &[u8]) -> MutexGuard<'_, HashMap<Box<[u8]>, Read>> {
@@ -313,18 +317,27 @@ impl Loaded {
     /// There is no session.
     pub(super) fn absent(absence: Absence) -> Self {
         let finding = Finding::Absent(absence, None);
-        Self { finding, digest: None, bytes: 0, ends: None, remaining: None, fresh_for: None, unchanged: false }
+        Self {
+            finding,
+            proof: None,
+            digest: None,
+            bytes: 0,
+            ends: None,
+            remaining: None,
+            fresh_for: None,
+            unchanged: false,
+        }
     }
 }
 
 impl Entry {
-    fn new(loaded: Loaded, sent: Moment, watch: Option<Watch>) -> Self {
-        let Loaded { finding, digest, bytes, ends, remaining, fresh_for, unchanged: _ } = loaded;
+    fn new(loaded: Loaded, sent: Moment) -> Self {
+        let Loaded { finding, proof, digest, bytes, ends, remaining, fresh_for, unchanged: _ } = loaded;
         Self {
             finding,
             digest,
             ends,
-            watch,
+            proof,
             sent,
             dies: remaining.map(|remaining| sent.after(remaining)),
             stale_at: fresh_for.map(|fresh_for| sent.after(fresh_for)),

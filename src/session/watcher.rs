@@ -3,7 +3,7 @@
 use super::{Sessions, near_cache::NearCache, revocation, store::Store};
 use crate::{
     config::Config,
-    redis::{Change, Event, Hearing, Listener, Proof, Status},
+    redis::{Change, Event, Hearing, Listener, Proofs, Status},
     tasks::Worker,
     telemetry::metrics::Metrics,
 };
@@ -16,7 +16,7 @@ const WORKER: Worker = Worker(0);
 #[derive(Debug)]
 pub struct Watcher {
     listener: Listener,
-    proof: Arc<Proof>,
+    proofs: Arc<Proofs>,
 }
 
 /// Prepares all `[session]`s of a configuration, with memory where the store tells of changes. Streams that are open
@@ -29,7 +29,7 @@ pub fn compile(
 ) -> (Vec<Arc<Sessions>>, Option<Watcher>) {
     let cache = &config.store.cache;
     let redis = store.redis().filter(|_| cache.entries > 0);
-    let proof = Arc::new(Proof::new(cache.max_staleness));
+    let proofs = Arc::new(Proofs::new(cache.max_staleness));
     let sessions = config.sessions.iter().map(|session| {
         let mut sessions = Sessions::compile(session, store.clone(), metrics);
         if let Some(previous) = previous.iter().find(|previous| *previous.name == *session.name) {
@@ -37,7 +37,7 @@ pub fn compile(
         }
         // Without a prefix every change of every key would have to be heard, those of foreign queues, too.
         if redis.is_some() && !session.prefix.is_empty() {
-            sessions.near = Some(NearCache::new(&session.name, cache.entries, proof.clone(), metrics));
+            sessions.near = Some(NearCache::new(&session.name, cache.entries, proofs.clone(), metrics));
         }
         Arc::new(match config.identity.record_paths() {
             Some(paths) => sessions.reading_only(paths),
@@ -56,13 +56,13 @@ pub fn compile(
     }
     let hearing = Hearing { prefixes, namespace: config.store.namespace.clone(), cache: cache.clone() };
     let listeners = sessions.clone();
-    let listener = Listener::start(redis.clone(), hearing, proof.clone(), move |event| {
+    let listener = Listener::start(redis.clone(), hearing, proofs.clone(), move |event| {
         for sessions in &listeners {
             sessions.notice(event);
         }
     });
     match listener {
-        Ok(listener) => (sessions, Some(Watcher { listener, proof })),
+        Ok(listener) => (sessions, Some(Watcher { listener, proofs })),
         Err(error) => {
             tracing::warn!(%error, "sessions are not answered from memory");
             (sessions, None)
@@ -76,9 +76,9 @@ impl Watcher {
         self.listener.status()
     }
 
-    /// Whether memory may be used at this moment.
+    /// Whether all of memory may be used at this moment.
     pub fn is_armed(&self) -> bool {
-        self.proof.watch(self.proof.now()).is_some()
+        self.proofs.hold()
     }
 }
 
@@ -99,8 +99,8 @@ impl Sessions {
                     self.streams_changed(key, change);
                 }
             },
-            Event::Cleared => {
-                near.clear();
+            Event::Cleared(proof) => {
+                near.clear(proof);
                 self.judge_all_streams(WORKER);
             }
         }

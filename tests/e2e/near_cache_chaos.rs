@@ -164,11 +164,50 @@ fn sentinels_replace_a_primary_that_is_killed_or_hangs() {
     });
 }
 
+fn shared_by(cluster: &Cluster) -> Store {
+    let homes = (0..=SESSIONS).map(|session| cluster.nodes[cluster.home_of(&key(session))].address()).collect();
+    Store { url: cluster.url(), homes }
+}
+
+#[test]
+fn a_primary_of_a_cluster_hangs() {
+    let cluster = Cluster::start(0);
+    let mut turn = 0;
+    survive("a cluster's primaries hang in turn for 1.5 s", shared_by(&cluster), |_| {
+        cluster.nodes[turn].pause();
+        pause(1500);
+        cluster.nodes[turn].resume();
+        pause(500);
+        turn = (turn + 1) % 3;
+    });
+}
+
+#[test]
+fn slots_of_a_cluster_move() {
+    for events in [false, true] {
+        let cluster = Cluster::start(0);
+        if events {
+            cluster.nodes.iter().for_each(|node| drop(node.ask(&["CONFIG", "SET", "notify-keyspace-events", "KA"])));
+        }
+        let mut homes: Vec<_> = (0..SESSIONS).map(|session| cluster.home_of(&key(session))).collect();
+        let (mut session, by) = (0, if events { "events" } else { "tracking" });
+        survive(&format!("a slot moves every 50 ms ({by})"), shared_by(&cluster), |site| {
+            let (from, to) = (homes[session], (homes[session] + 1) % 3);
+            site.undisturbed(|| {
+                cluster.hand_over(&key(session), from, to, || pause(20));
+                site.move_one(session, cluster.nodes[to].address());
+            });
+            homes[session] = to;
+            session = (session + 1) % SESSIONS;
+            pause(30);
+        });
+    }
+}
+
 #[test]
 fn a_primary_of_a_cluster_is_killed() {
     let mut cluster = Cluster::start(1);
-    let homes = (0..=SESSIONS).map(|session| cluster.nodes[cluster.home_of(&key(session))].address()).collect();
-    let store = Store { url: cluster.url(), homes };
+    let store = shared_by(&cluster);
     let replica = cluster.nodes.remove(3);
     let mut pair = Pair { primary: cluster.nodes.remove(0), replica };
     survive("a cluster's primary is killed", store, |site| {

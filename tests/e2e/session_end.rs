@@ -106,10 +106,6 @@ fn ends(stream: &mut Connection) {
     assert!(rest(stream).ends_with("0\r\n\r\n"), "an event stream ends as if its service had ended it");
 }
 
-fn metric(gateway: &Gateway, wanted: &str) -> bool {
-    get("/metrics").send(gateway.admin).text().contains(wanted)
-}
-
 fn express(url: &str, app: &str, cache: &str) -> String {
     format!(
         r#"
@@ -136,7 +132,7 @@ fn express(url: &str, app: &str, cache: &str) -> String {
 }
 
 fn armed(gateway: &Gateway) {
-    eventually("changes are heard", || metric(gateway, "onedoor_session_memory_armed 1").then_some(()));
+    gateway.armed();
 }
 
 #[test]
@@ -158,8 +154,8 @@ fn a_logout_ends_what_the_session_has_open_and_nothing_else() {
     let [mut leaver, stayer] = jars;
     let mut sockets = [&leaver, &leaver, &stayer].map(|jar| socket(gateway.address, "/", &jar.text()));
     let mut events = [&leaver, &stayer].map(|jar| stream(gateway.address, "/events", &jar.text()));
-    assert!(metric(&gateway, "onedoor_websockets{rule=\"rules[1] /**\",upstream=\"app\"} 3"));
-    assert!(metric(&gateway, "onedoor_streams{rule=\"rules[1] /**\",upstream=\"app\"} 2"));
+    assert!(gateway.measures("onedoor_websockets{rule=\"rules[1] /**\",upstream=\"app\"} 3"));
+    assert!(gateway.measures("onedoor_streams{rule=\"rules[1] /**\",upstream=\"app\"} 2"));
     assert_eq!(leaver.send(post("/logout", ""), gateway.address).status(), 200);
     is_told(&mut sockets[0]);
     is_told(&mut sockets[1]);
@@ -171,9 +167,9 @@ fn a_logout_ends_what_the_session_has_open_and_nothing_else() {
     let line = gateway.log_line("the session is over");
     assert_eq!((line["user"].as_str(), line["upstream"].as_str()), (Some("42"), Some("app")), "{line}");
     eventually("the others are closed", || {
-        (metric(&gateway, "onedoor_websockets{rule=\"rules[1] /**\",upstream=\"app\"} 1")
-            && metric(&gateway, "onedoor_streams{rule=\"rules[1] /**\",upstream=\"app\"} 1")
-            && metric(&gateway, "onedoor_streams_cut_total{session=\"onedoor\"} 3"))
+        (gateway.measures("onedoor_websockets{rule=\"rules[1] /**\",upstream=\"app\"} 1")
+            && gateway.measures("onedoor_streams{rule=\"rules[1] /**\",upstream=\"app\"} 1")
+            && gateway.measures("onedoor_streams_cut_total{session=\"onedoor\"} 3"))
         .then_some(())
     });
     events[1].close();
@@ -242,7 +238,7 @@ fn an_answer_that_goes_on_and_on_breaks_off_with_its_session() {
     let cookie = store_session(&redis, "one", &record("42", "[]"));
     let mut lines = stream(gateway.address, "/lines", &cookie);
     eventually("it counts as a stream", || {
-        metric(&gateway, "onedoor_streams{rule=\"rules[1] /**\",upstream=\"app\"} 1").then_some(())
+        gateway.measures("onedoor_streams{rule=\"rules[1] /**\",upstream=\"app\"} 1").then_some(())
     });
     redis.ask(&["DEL", "sess:one"]);
     assert!(!rest(&mut lines).ends_with("0\r\n\r\n"), "it is not whole, and must not look so");

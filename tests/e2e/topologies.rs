@@ -1,7 +1,8 @@
 //! Where sessions live: behind TLS, an ACL, sentinels, in a cluster; and what happens when a part of that goes away.
 
 use crate::harness::{
-    Cluster, Gateway, Listener, Redis, SECRET, Sentinel, Setup, Upstream, eventually, free_address, get, record, signed,
+    ARMED, Cluster, Gateway, Listener, Redis, SECRET, Sentinel, Setup, Upstream, eventually, free_address, get, record,
+    signed,
 };
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use std::time::{Duration, Instant};
@@ -245,6 +246,66 @@ fn one_dead_primary_of_a_cluster_stops_its_own_slots_alone() {
 }
 
 #[test]
+fn one_hung_primary_of_a_cluster_leaves_the_memory_of_the_others_in_use() {
+    for (events, policy) in [(true, "refuse"), (false, "stale")] {
+        let (cluster, app) = (Cluster::start(0), Upstream::echo());
+        if events {
+            cluster.nodes.iter().for_each(|node| drop(node.ask(&["CONFIG", "SET", "notify-keyspace-events", "KA"])));
+        }
+        let mut of: Vec<Vec<String>> = vec![Vec::new(); 3];
+        for id in (0..60).map(|number| format!("id-{number}")) {
+            of[cluster.home_of(&format!("sess:{id}"))].push(id);
+        }
+        of.iter_mut().for_each(|ids| ids.truncate(2));
+        for (node, ids) in cluster.nodes.iter().zip(&of) {
+            ids.iter().for_each(|id| node.set(&format!("sess:{id}"), record("1", "[]")));
+        }
+        let outage = format!("[store.outage]\npolicy = \"{policy}\"");
+        let gateway = setup(&cluster.url(), &outage, &app).start();
+        let remembered = |id: &String| {
+            eventually(&format!("{id} is answered from memory"), || {
+                let before = remembered(&gateway);
+                passes(&gateway, id);
+                (remembered(&gateway) > before).then_some(())
+            });
+        };
+        of.iter().flatten().for_each(remembered);
+
+        cluster.nodes[0].pause();
+        if policy == "refuse" {
+            refused(&gateway, &of[0][0], 503);
+        } else {
+            eventually("it passes as stale", || {
+                assert_eq!(status(&gateway, &of[0][0]), 200);
+                gateway.output().contains("\"verdict_from\":\"stale\"").then_some(())
+            });
+        }
+        store_is(&gateway, "degraded");
+        for node in [1, 2] {
+            of[node].iter().for_each(remembered);
+            cluster.nodes[node].ask(&["DEL", &format!("sess:{}", of[node][0])]);
+            refused(&gateway, &of[node][0], 401);
+            remembered(&of[node][1]);
+        }
+        let hung = format!("\"server\":\"{}\"", cluster.nodes[0].address());
+        let is_it = |line: &str| line.contains("sessions are not answered from memory") && line.contains(&hung);
+        assert!(gateway.output().lines().any(is_it));
+        assert!(!gateway.measures(ARMED), "of some sessions nothing is heard");
+
+        cluster.nodes[0].resume();
+        of[0].iter().for_each(remembered);
+        gateway.armed();
+    }
+}
+
+/// How many requests were answered from memory.
+fn remembered(gateway: &Gateway) -> u64 {
+    let page = get("/metrics").send(gateway.admin).text();
+    let line = page.lines().find(|line| line.contains("session_memory_total") && line.contains("\"hit\""));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+}
+
+#[test]
 fn a_replica_takes_over_in_a_cluster_and_slots_move() {
     let (mut cluster, app) = (Cluster::start(1), Upstream::echo());
     let ids: Vec<String> = (0..30).map(|number| format!("id-{number}")).collect();
@@ -259,7 +320,7 @@ fn a_replica_takes_over_in_a_cluster_and_slots_move() {
 
     // The second node's slot moves to the third.
     let key = format!("sess:{second}");
-    hand_over(&cluster, &key, || assert_eq!(status(&gateway, &second), 200, "ASK is followed"));
+    cluster.hand_over(&key, 1, 2, || assert_eq!(status(&gateway, &second), 200, "ASK is followed"));
     assert_eq!(status(&gateway, &second), 200, "MOVED is followed at once");
 
     cluster.nodes[0].kill();
@@ -267,21 +328,6 @@ fn a_replica_takes_over_in_a_cluster_and_slots_move() {
     passes(&gateway, &first);
     assert_eq!(status(&gateway, &second), 200);
     cluster.nodes[1..].iter().for_each(nothing_was_denied);
-}
-
-/// Moves a key's slot from the second node to the third.
-fn hand_over(cluster: &Cluster, key: &str, between: impl FnOnce()) {
-    let slot = cluster.nodes[1].ask(&["CLUSTER", "KEYSLOT", key]).unwrap();
-    let id = |node: usize| cluster.nodes[node].ask(&["CLUSTER", "MYID"]).unwrap();
-    let (from, to) = (id(1), id(2));
-    let port = cluster.nodes[2].address().port().to_string();
-    cluster.nodes[2].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from]);
-    cluster.nodes[1].ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to]);
-    cluster.nodes[1].ask(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
-    between();
-    for node in [2, 1] {
-        cluster.nodes[node].ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &to]);
-    }
 }
 
 #[test]
@@ -296,7 +342,7 @@ fn a_slot_that_moves_ends_no_session_and_a_logout_in_a_cluster_is_for_good() {
     let key = format!("sess:{id}");
     cluster.nodes[1].set(&key, record("1", "[]"));
     passes(&gateway, &id);
-    hand_over(&cluster, &key, || passes(&gateway, &id));
+    cluster.hand_over(&key, 1, 2, || passes(&gateway, &id));
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(300) {
         passes(&gateway, &id);

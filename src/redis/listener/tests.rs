@@ -19,7 +19,7 @@ const SLACK: Duration = Duration::from_secs(5);
 /// A listener, and what it has heard.
 struct Stage {
     redis: Arc<Primaries>,
-    proof: Arc<Proof>,
+    proofs: Arc<Proofs>,
     listener: Listener,
     heard: Arc<Mutex<Vec<String>>>,
 }
@@ -32,7 +32,7 @@ impl Stage {
     fn new(server: &store::Redis, cache: store::Cache) -> Self {
         let (workers, metrics) = (Workers::current(), Metrics::new(1));
         let redis = Primaries::connect(&store::Url::Redis(server.clone()), Some(2), TIMEOUT, &workers, &metrics);
-        let (redis, proof) = (Arc::new(redis), Arc::new(Proof::new(cache.max_staleness)));
+        let (redis, proofs) = (Arc::new(redis), Arc::new(Proofs::new(cache.max_staleness)));
         let heard: Arc<Mutex<Vec<String>>> = Arc::default();
         let prefixes = vec!["sess:".to_owned(), "sess:own:".to_owned(), "a[*]?:".to_owned()];
         let hearing = Hearing { prefixes, namespace: "onedoor:".to_owned(), cache };
@@ -40,16 +40,20 @@ impl Stage {
         let sink = move |event: Event<'_>| {
             let line = match event {
                 Event::Key(key, change) => format!("{} {change:?}", String::from_utf8_lossy(key)),
-                Event::Cleared => "cleared".to_owned(),
+                Event::Cleared(_) => "cleared".to_owned(),
             };
             sink.lock().unwrap().push(line);
         };
-        let listener = Listener::start(redis.clone(), hearing, proof.clone(), sink).unwrap();
-        Self { redis, proof, listener, heard }
+        let listener = Listener::start(redis.clone(), hearing, proofs.clone(), sink).unwrap();
+        Self { redis, proofs, listener, heard }
     }
 
     fn is_armed(&self) -> bool {
-        self.proof.watch(self.proof.now()).is_some()
+        self.proofs.hold()
+    }
+
+    fn proof(&self) -> Arc<Proof> {
+        self.proofs.of(&self.redis.now().all()[0]).expect("it is listened to")
     }
 
     async fn armed(&self, status: Status) {
@@ -116,10 +120,10 @@ async fn flushes_and_exchanged_databases_are_noticed_either_way() {
         let stage = Stage::new(&server.config(), cache(Invalidation::Auto));
         for command in [["flushall", "sync"], ["flushdb", "async"]] {
             stage.armed(status.clone()).await;
-            let watch = stage.proof.watch(stage.proof.now());
+            let (proof, read) = (stage.proof(), stage.proofs.now());
             server.cli(&command);
             stage.hears("cleared").await;
-            assert_ne!(stage.proof.watch(stage.proof.now()), watch);
+            assert!(!proof.covers(read, proof.now()), "what was read before it is worth nothing");
         }
         stage.armed(status.clone()).await;
         let begun = clock::now();
@@ -228,8 +232,8 @@ async fn dropping_it_ends_it() {
     let server = Server::start(&[]);
     let stage = Stage::new(&server.config(), cache(Invalidation::Auto));
     stage.armed(Status::Tracking).await;
-    let Stage { redis, proof, listener, .. } = stage;
+    let Stage { redis, proofs, listener, .. } = stage;
     drop((redis, listener));
-    until(|| "ended".to_owned(), || proof.watch(proof.now()).is_none()).await;
+    until(|| "ended".to_owned(), || !proofs.hold()).await;
     until(|| "closed".to_owned(), || server.cli(&["client", "list"]).lines().count() == 1).await;
 }

@@ -2,15 +2,32 @@
 
 use super::*;
 use crate::session::{Absence, Session, value::Value};
+use std::{ops::Deref, sync::Weak};
 
 const W: Worker = Worker(0);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn cache() -> NearCache {
-    let proof = Arc::new(Proof::new(MINUTE));
+/// Memory of what one primary tells.
+struct Stage {
+    cache: NearCache,
+    proof: Arc<Proof>,
+}
+
+impl Deref for Stage {
+    type Target = NearCache;
+
+    fn deref(&self) -> &NearCache {
+        &self.cache
+    }
+}
+
+fn cache() -> Stage {
+    let proofs = Arc::new(Proofs::new(MINUTE));
+    let proof = proofs.make();
+    proofs.replace(vec![(Weak::new(), proof.clone())]);
     proof.prove(proof.now());
-    NearCache::new("express", 100, proof, &Metrics::new(1))
+    Stage { cache: NearCache::new("express", 100, proofs, &Metrics::new(1)), proof }
 }
 
 fn session(user: &str) -> Loaded {
@@ -28,10 +45,19 @@ fn session(user: &str) -> Loaded {
 }
 
 fn loaded(finding: Finding) -> Loaded {
-    Loaded { finding, digest: None, bytes: 100, ends: None, remaining: None, fresh_for: None, unchanged: false }
+    Loaded {
+        finding,
+        proof: None,
+        digest: None,
+        bytes: 100,
+        ends: None,
+        remaining: None,
+        fresh_for: None,
+        unchanged: false,
+    }
 }
 
-impl NearCache {
+impl Stage {
     fn begin(&self) -> Reading {
         self.read("k", true, W).1.expect("no other read is under way")
     }
@@ -40,6 +66,12 @@ impl NearCache {
     fn keep(&self, loaded: Loaded) {
         let reading = self.begin();
         self.answered("k", reading, Ok(loaded), W);
+    }
+
+    /// As the primary tells it.
+    fn answered(&self, key: &str, reading: Reading, loaded: Result<Loaded, Outage>, worker: Worker) {
+        let told = |loaded| Loaded { proof: Some(self.proof.clone()), ..loaded };
+        self.cache.answered(key, reading, loaded.map(told), worker);
     }
 
     fn user(&self) -> Option<String> {
@@ -69,7 +101,7 @@ fn a_session_is_remembered_until_something_happens_to_it() {
         assert!(cache.recall_stale("k", MINUTE, W).is_none(), "{change:?}");
         cache.keep(session("max"));
         assert_eq!(cache.user().as_deref(), Some("max"));
-        cache.clear();
+        cache.clear(&cache.proof);
         assert_eq!(cache.user(), None);
     }
 }
@@ -124,7 +156,7 @@ fn what_a_change_overtakes_is_not_kept_and_a_later_read_is() {
     let cache = cache();
     let slow = cache.begin();
     cache.proof.begin();
-    cache.clear();
+    cache.clear(&cache.proof);
     cache.answered("k", slow, Ok(session("old")), W);
     assert_eq!(cache.user(), None, "everything was flushed meanwhile");
 }
@@ -138,12 +170,40 @@ fn memory_is_used_only_while_it_is_proven() {
     let slow = cache.read("other", true, W).1.unwrap();
     cache.proof.end();
     assert_eq!(cache.user(), None);
+    cache.proof.begin();
     cache.proof.prove(cache.proof.now());
-    assert_eq!(cache.user(), None, "what another watch has read is worth nothing");
+    assert_eq!(cache.user(), None, "what was read before the doubt is worth nothing");
     cache.answered("other", slow, Ok(session("zoe")), W);
     assert!(cache.recall("other", cache.proof.now(), W).is_none());
     cache.keep(session("zoe"));
     assert_eq!(cache.user().as_deref(), Some("zoe"));
+}
+
+#[test]
+fn what_one_primary_has_told_depends_on_no_other() {
+    let (cache, other) = (cache(), cache().proofs.make());
+    let keep = |key: &str, proof: &Option<Arc<Proof>>| {
+        let reading = cache.read(key, true, W).1.expect("no other read is under way");
+        cache.cache.answered(key, reading, Ok(Loaded { proof: proof.clone(), ..session("zoe") }), W);
+    };
+    let knows = |key: &str| cache.recall(key, cache.proof.now(), W).is_some();
+    let passes = |key: &str| cache.recall_stale(key, MINUTE, W).is_some();
+    let entry = |proof: &Arc<Proof>| (Weak::new(), proof.clone());
+    cache.proofs.replace(vec![entry(&cache.proof), entry(&other)]);
+    other.prove(other.now());
+    keep("here", &Some(cache.proof.clone()));
+    keep("there", &Some(other.clone()));
+    keep("between", &None);
+    assert!(knows("here") && knows("there") && !knows("between") && cache.is_proven());
+    other.end();
+    assert!(knows("here") && !knows("there") && passes("there") && passes("between") && !cache.is_proven());
+    // Only what the primary itself told is forgotten, and what nobody stands for.
+    cache.clear(&cache.proof);
+    assert!(!knows("here") && !passes("here") && passes("there") && !passes("between"));
+    cache.proofs.replace(vec![entry(&cache.proof)]);
+    assert!(passes("there"), "its keys are about to be another's");
+    cache.clear(&cache.proof);
+    assert!(!passes("there"));
 }
 
 #[test]

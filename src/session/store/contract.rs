@@ -33,7 +33,7 @@ async fn a_created_record_is_read_with_its_time_left_until_deleted() {
         assert_eq!(store.read(W, "k").await, Ok(Record::Absent));
         assert_eq!(store.create(W, "k", "v\0\u{ff}".into(), MINUTE).await, Ok(true));
         assert_eq!(store.read(W, "k").await, Ok(Record::Present("v\0\u{ff}".into())));
-        let Reading { record, remaining, beside } = store.read_whole(W, "k", [None; 2]).await.unwrap();
+        let Reading { record, remaining, beside, from: _ } = store.read_whole(W, "k", [None; 2]).await.unwrap();
         assert_eq!(record, Record::Present("v\0\u{ff}".into()));
         assert_eq!(beside, [Record::Absent, Record::Absent]);
         assert!(remaining.is_some_and(|left| left <= MINUTE && left > MINUTE / 2));

@@ -5,7 +5,7 @@ mod memory;
 use crate::{
     clock,
     config::store,
-    redis::{Failure, Primaries, Shape, Swap},
+    redis::{Failure, Primaries, Redis, Shape, Swap, Whole},
     tasks::{Worker, Workers},
     telemetry::metrics::Metrics,
 };
@@ -56,7 +56,7 @@ pub enum Record {
 }
 
 /// What [`Store::read_whole`] finds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Reading {
     /// The record.
     pub record: Record,
@@ -64,6 +64,8 @@ pub struct Reading {
     pub remaining: Option<Duration>,
     /// What the keys beside it hold.
     pub beside: [Record; 2],
+    /// The server that told, if what changes there is told of.
+    pub from: Option<Arc<Redis>>,
 }
 
 /// What became of [`Store::update`].
@@ -82,6 +84,13 @@ pub enum NotUpdated<E> {
     Outage(Outage),
     /// The change itself was refused.
     Refused(E),
+}
+
+impl Reading {
+    /// A record of which nothing more is known.
+    pub(super) fn alone(record: Record) -> Self {
+        Self { record, remaining: None, beside: [Record::Absent, Record::Absent], from: None }
+    }
 }
 
 impl Store {
@@ -143,23 +152,22 @@ impl Store {
     /// Reads a record together with the time it has left and with what the keys `beside` it hold, all in one go.
     pub async fn read_whole(&self, worker: Worker, key: &str, beside: [Option<&str>; 2]) -> Result<Reading, Outage> {
         match &self.0 {
-            Kind::Redis { redis, shape, .. } => match redis
-                .read_whole(worker, key, *shape, beside, RECORD_MAX + 1)
-                .await
-            {
-                Ok((value, remaining, [one, other])) => {
-                    Ok(Reading { record: judge(Ok(value))?, remaining, beside: [judge(one)?, judge(other)?] })
+            Kind::Redis { redis, shape, .. } => {
+                match redis.read_whole(worker, key, *shape, beside, RECORD_MAX + 1).await {
+                    Ok(Whole { value, remaining, beside: [one, other], from }) => {
+                        let beside = [judge(one)?, judge(other)?];
+                        Ok(Reading { record: judge(Ok(value))?, remaining, beside, from })
+                    }
+                    Err(failure) => judge(Err(failure)).map(Reading::alone),
                 }
-                Err(failure) => {
-                    Ok(Reading { record: judge(Err(failure))?, remaining: None, beside: [const { Record::Absent }; 2] })
-                }
-            },
+            }
             Kind::Memory(memory) => {
                 let read = |key: &str| memory.read(key).map_or(Record::Absent, |(value, _)| Record::Present(value));
                 let found = memory.read(key);
                 let remaining = found.as_ref().map(|(_, remaining)| *remaining);
                 let record = found.map_or(Record::Absent, |(value, _)| Record::Present(value));
-                Ok(Reading { record, remaining, beside: beside.map(|key| key.map_or(Record::Absent, read)) })
+                let beside = beside.map(|key| key.map_or(Record::Absent, read));
+                Ok(Reading { remaining, beside, ..Reading::alone(record) })
             }
         }
     }

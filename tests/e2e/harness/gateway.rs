@@ -68,6 +68,9 @@ impl Setup {
     }
 }
 
+/// What is measured while all of a gateway's memory of sessions is in use.
+pub(crate) const ARMED: &str = "onedoor_session_memory_armed 1";
+
 /// A running gateway.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -122,6 +125,16 @@ impl Gateway {
             self.output().lines().find(|line| line.contains(text)).map(str::to_owned)
         });
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in log line {line}"))
+    }
+
+    /// Whether it shows this line on its metrics' page.
+    pub(crate) fn measures(&self, line: &str) -> bool {
+        get("/metrics").send(self.admin).text().lines().any(|shown| shown == line)
+    }
+
+    /// Waits until all of its memory of sessions is in use.
+    pub(crate) fn armed(&self) {
+        eventually("memory is in use", || self.measures(ARMED).then_some(()));
     }
 
     /// SIGTERM, then the exit code.

@@ -17,7 +17,7 @@ pub(crate) use connection::{Connection, Message};
 pub(crate) use express::{
     COUNTER, SECRET, Site, counter_site, express_gateway, record, signature, signed, store_session,
 };
-pub(crate) use gateway::{Gateway, Setup, onedoor, open_gateway, open_rule};
+pub(crate) use gateway::{ARMED, Gateway, Setup, onedoor, open_gateway, open_rule};
 pub(crate) use http2::{Http2, Outcome, block as http2_block, frames};
 pub(crate) use http2_app::{Http2App, Http2Reply, Http2Setup, Seen};
 pub(crate) use http2_client::post_http2;

@@ -203,6 +203,21 @@ impl Cluster {
         format!("redis-cluster://{}", nodes.join(","))
     }
 
+    /// Moves a key's slot from one node to another; `between` is done when the key has moved, and the slot has not.
+    pub(crate) fn hand_over(&self, key: &str, from: usize, to: usize, between: impl FnOnce()) {
+        let slot = self.nodes[from].ask(&["CLUSTER", "KEYSLOT", key]).unwrap();
+        let id = |node: usize| self.nodes[node].ask(&["CLUSTER", "MYID"]).unwrap();
+        let (giver, taker) = (id(from), id(to));
+        let port = self.nodes[to].address().port().to_string();
+        self.nodes[to].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &giver]);
+        self.nodes[from].ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &taker]);
+        self.nodes[from].ask(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
+        between();
+        for node in [to, from] {
+            self.nodes[node].ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &taker]);
+        }
+    }
+
     /// Which node a key belongs to.
     pub(crate) fn home_of(&self, key: &str) -> usize {
         let slot: usize = self.nodes[1].ask(&["CLUSTER", "KEYSLOT", key]).unwrap().parse().unwrap();

@@ -1,6 +1,6 @@
 //! A site whose sessions come and go, users who ask, and an oracle that knows the truth.
 
-use crate::harness::{DEADLINE, Gateway, Upstream, get};
+use crate::harness::{ARMED, DEADLINE, Gateway, Upstream, get};
 use std::{
     net::SocketAddr,
     sync::{
@@ -186,6 +186,11 @@ impl Site {
         homes.iter_mut().filter(|home| **home == from).for_each(|home| *home = to);
     }
 
+    /// The record of one session is another server's now.
+    pub(super) fn move_one(&self, session: usize, to: SocketAddr) {
+        self.homes.lock().unwrap()[session] = to;
+    }
+
     /// A command to the server that has the record of a session; `None` = it may or may not have been executed.
     pub(super) fn ask(&self, session: usize, command: &[&str]) -> Option<()> {
         let home = self.homes.lock().unwrap()[session];
@@ -274,8 +279,7 @@ pub(super) fn survive(name: &str, store: Store, mut chaos: impl FnMut(&Site)) {
         site.ask(SESSIONS, &["SET", &key, &record(SESSIONS), "EX", "600"])
     });
     crate::harness::eventually("all is well", || {
-        let armed = get("/metrics").send(gateway.admin).text().contains("onedoor_session_memory_armed 1");
-        (get("/").cookie(&cookie).send(gateway.address).status() == 200 && armed).then_some(())
+        (get("/").cookie(&cookie).send(gateway.address).status() == 200 && gateway.measures(ARMED)).then_some(())
     });
     let (recovery, tally) = (recovery.elapsed(), &site.tally);
     let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
