@@ -78,6 +78,10 @@ pub fn vet(head: &Head, limits: &Limits) -> Result<(), MessageFault> {
         if of_http2 && is_padded(value.as_bytes()) {
             return Err(MessageFault::BadRequest("a value that begins or ends with white space"));
         }
+        // The one byte that the HTTP library lets through and that no name has (RFC 9110 section 5.6.2).
+        if of_http2 && name.as_str().contains('"') {
+            return Err(MessageFault::BadRequest("a name that holds a quotation mark"));
+        }
     }
     if bytes > limits.header_bytes {
         return Err(MessageFault::HeadersTooLarge);

@@ -4,7 +4,11 @@ use http::{HeaderMap, HeaderValue, Method};
 
 /// Browser navigation: by Fetch Metadata where the browser sends it, else by what a GET or HEAD accepts.
 pub fn is_one(method: &Method, headers: &HeaderMap) -> bool {
-    let accepts_html = |value: &[u8]| value.windows(9).any(|window| window.eq_ignore_ascii_case(b"text/html"));
+    let is_html = |range: &[u8]| {
+        let media_type = range.split(|byte| *byte == b';').next().unwrap_or_default();
+        media_type.trim_ascii().eq_ignore_ascii_case(b"text/html")
+    };
+    let accepts_html = |value: &[u8]| value.split(|byte| *byte == b',').any(is_html);
     let (mut mode, mut dest, mut html) = (None, None, false);
     for (name, value) in headers {
         match name.as_str() {

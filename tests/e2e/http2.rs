@@ -116,6 +116,7 @@ fn messages_that_cannot_be_trusted_are_refused() {
         &[(":path", "/%2fx")],
         &[("x-padded", " root")],
         &[("x-padded", "root\t")],
+        &[("x\"quoted", "root")],
         &[("origin", "a"), ("origin", "b")],
     ] {
         let outcome = ask(&gateway, fields);
