@@ -87,6 +87,8 @@ pub struct Rule {
     pub total_timeout: Option<Duration>,
     /// `encoded_slash = "keep"`
     pub keeps_encoded_slash: bool,
+    /// `empty_segments = "keep"`
+    pub keeps_empty_segments: bool,
     /// Where the rule stands (its `[[rules]]` header).
     pub span: Span,
 }
@@ -215,6 +217,7 @@ pub(super) fn read(mut section: Section<'_>, site: &mut Site<'_>) -> Option<Rule
         timeout: section.optional_duration("timeout"),
         total_timeout: section.optional_duration("total_timeout"),
         keeps_encoded_slash,
+        keeps_empty_segments: section.choice("empty_segments") == Some("keep"),
         span: section.span.clone(),
         action: action.clone().unwrap_or(Action::Redirect(HeaderValue::from_static("/"))),
     };
@@ -345,8 +348,15 @@ fn check_meaning(section: &Section<'_>, rule: &Rule, forwards: bool) {
     }
     if !forwards {
         meaningless("preflight", "without `dest`: nothing is forwarded");
-        meaningless("strip_prefix", "without `dest`: nothing is forwarded");
-        for name in ["add_prefix", "set_request_headers", "set_response_headers", "timeout", "total_timeout"] {
+        for name in [
+            "strip_prefix",
+            "empty_segments",
+            "add_prefix",
+            "set_request_headers",
+            "set_response_headers",
+            "timeout",
+            "total_timeout",
+        ] {
             meaningless(name, "without `dest`: nothing is forwarded");
         }
     }
@@ -355,6 +365,10 @@ fn check_meaning(section: &Section<'_>, rule: &Rule, forwards: bool) {
             "rewrite_location",
             "without `strip_prefix` or `add_prefix`: the upstream's paths are the clients'",
         );
+    }
+    if rule.keeps_empty_segments && !rule.paths.is_empty() && !rule.paths.iter().any(|path| path.text.contains("**")) {
+        let message = "no path of this rule has empty segments: `**` alone matches them";
+        section.reader.warning(section.span_of("empty_segments"), message, "leave it out, or write `**` in `path`");
     }
     let Some(prefix) = &rule.strip_prefix else { return };
     for path in rule.paths.iter().filter(|path| !may_begin(&path.text, prefix)) {

@@ -153,7 +153,15 @@ impl Snapshot {
             Action::Forward(sides) => {
                 let origin = Origin { grant: &grant, arrival: exchange.arrival(), head: &head };
                 let target = sides.side(|| origin.caller());
-                let rewritten = rule.rewrite.apply(&path)?;
+                let form = rule.form(&path);
+                if form != &path {
+                    tell(
+                        story,
+                        "path",
+                        format_args!("{} with its empty segments, which this rule keeps", form.as_str()),
+                    );
+                }
+                let rewritten = rule.rewrite.apply(form)?;
                 let mut arrival = HeaderMap::new();
                 exchange.arrival().write(&mut arrival);
                 arrival.extend(

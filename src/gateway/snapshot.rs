@@ -189,7 +189,7 @@ impl Snapshot {
             Action::Redirect(to) => return Ok(Answers::redirect(to)),
             Action::Respond { status, body } => return Ok(Answers::respond(*status, body)),
         };
-        let to = rule.rewrite.apply(&path)?; // 400
+        let to = rule.rewrite.apply(rule.form(&path))?; // 400
         let origin = Origin { grant: &grant, arrival: exchange.arrival(), head: &head };
         let target = sides.side(|| origin.caller());
         let terms = terms(rule, target, origin, worker);

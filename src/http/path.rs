@@ -11,6 +11,8 @@ use http::{
 pub struct NormalPath {
     target: PathAndQuery,
     encoded_slash: bool,
+    /// The same with the empty segments that it came with.
+    unmerged: Option<Box<Self>>,
 }
 
 /// Why a path cannot be trusted.
@@ -73,10 +75,12 @@ impl NormalPath {
         }
     }
 
-    /// Takes a path and query that a rewrite has put together: it must be in normal form already.
+    /// Takes a path and query that a rewrite has put together: it must be in normal form already, but for empty
+    /// segments, which only those rewrite that keep them.
     pub fn rewritten(text: String) -> Result<Self, PathFault> {
         let target = parse(text)?;
-        let normal = Self::normalise(&target)?;
+        let mut normal = Self::normalise(&target)?;
+        let normal = normal.unmerged.take().map_or(normal, |unmerged| *unmerged);
         if normal.target != target {
             return Err(PathFault("the rewritten path is not in normal form"));
         }
@@ -103,6 +107,11 @@ impl NormalPath {
         self.encoded_slash
     }
 
+    /// The same path with the empty segments that it came with, if it came with some: only some rules forward these.
+    pub fn unmerged(&self) -> Option<&Self> {
+        self.unmerged.as_deref()
+    }
+
     /// Whether it holds neither escapes nor parameters: then there is only one way to read it.
     pub fn is_plain(&self) -> bool {
         !self.as_str().bytes().any(|byte| matches!(byte, b'%' | b';'))
@@ -114,6 +123,12 @@ impl NormalPath {
         segments(self.as_str()).filter_map(|segment| cut(segment).map(|at| &segment[..at]))
     }
 
+    /// The path without a last segment that is nothing but parameters, as a server sees it which cuts them off.
+    pub fn bare_reading(&self) -> Option<Self> {
+        let (before, _) = self.as_str().rsplit_once("/;")?;
+        Self::rewritten(format!("{before}/")).ok()
+    }
+
     /// The paths that a server sees which decodes first and then ends the path at a `?` or `#`.
     pub fn cut_readings(&self) -> impl Iterator<Item = Self> {
         let path = self.as_str();
@@ -123,7 +138,7 @@ impl NormalPath {
 
     fn normalise(target: &PathAndQuery) -> Result<Self, PathFault> {
         if is_plainly_normal(target.as_str(), target.path()) {
-            return Ok(Self { target: target.clone(), encoded_slash: false });
+            return Ok(Self { target: target.clone(), encoded_slash: false, unmerged: None });
         }
         if !target.path().starts_with('/') {
             return Err(PathFault("the path does not begin with a slash"));
@@ -131,16 +146,36 @@ impl NormalPath {
 
         let path = rewrite(target.path())?;
         refuse_ambiguous(&path)?;
+        if !path.contains("//") {
+            return Self::spelled(path, target);
+        }
+        let merged = Self::spelled(merge(&path), target)?;
+        Ok(Self { unmerged: Some(Box::new(Self::spelled(path, target)?)), ..merged })
+    }
+
+    /// A path in normal form, with the query of `target`.
+    fn spelled(path: String, target: &PathAndQuery) -> Result<Self, PathFault> {
         let encoded_slash = path.contains("%2F");
         if path == target.path() && target.as_str().starts_with('/') {
-            return Ok(Self { target: target.clone(), encoded_slash });
+            return Ok(Self { target: target.clone(), encoded_slash, unmerged: None });
         }
         let text = match target.query() {
             Some(query) => path + "?" + query,
             None => path,
         };
-        Ok(Self { target: parse(text)?, encoded_slash })
+        Ok(Self { target: parse(text)?, encoded_slash, unmerged: None })
     }
+}
+
+/// Without empty segments; a slash at the end stays.
+fn merge(path: &str) -> String {
+    let mut merged = String::with_capacity(path.len());
+    for octet in path.chars().filter(|octet| octet.is_ascii()) {
+        if octet != '/' || !merged.ends_with('/') {
+            merged.push(octet);
+        }
+    }
+    merged
 }
 
 fn parse(text: String) -> Result<PathAndQuery, PathFault> {
@@ -163,15 +198,13 @@ fn is_plainly_normal(target: &str, path: &str) -> bool {
     })
 }
 
-/// Brings a path into normal form, octet by octet.
+/// Brings a path into normal form, octet by octet; empty segments stay.
 fn rewrite(path: &str) -> Result<String, PathFault> {
     let mut normal = String::with_capacity(path.len() + 8);
     let mut octets = path.bytes();
     while let Some(byte) = octets.next() {
         match CLASSES[usize::from(byte)] {
-            Class::Plain => normal.push(char::from(byte)),
-            Class::Mark if byte == b'/' && normal.ends_with('/') => {}
-            Class::Mark => normal.push(char::from(byte)),
+            Class::Plain | Class::Mark => normal.push(char::from(byte)),
             Class::Encoded => push_encoded(&mut normal, byte),
             Class::Percent => {
                 let (high, low) = (octets.next().and_then(hex), octets.next().and_then(hex));
@@ -225,9 +258,12 @@ fn refuse_ambiguous(path: &str) -> Result<(), PathFault> {
         if seen == "." || seen == ".." {
             return Err(PathFault("the path holds a dot segment"));
         }
-        if segment.starts_with(';') || segment.starts_with("%3B") {
-            return Err(PathFault("a segment of the path is nothing but parameters"));
-        }
+    }
+    // Without them it would be an empty segment, and so another path to whoever merges these; not at the end.
+    let (_, last) = path.rsplit_once('/').unwrap_or_default();
+    let bare = segments(path).filter(|segment| segment.starts_with(';') || segment.starts_with("%3B")).count();
+    if bare > usize::from(last.starts_with(';') && !last.contains("%2F")) {
+        return Err(PathFault("a segment of the path is nothing but parameters"));
     }
     Ok(())
 }

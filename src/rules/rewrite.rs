@@ -100,10 +100,21 @@ mod tests {
             (None, Some("/v1"), "/", "/v1/", None),
             (app, Some("/v1"), "/b?c", "/v1/b?c", None),
             (None, None, "/b?c", "/b?c", None),
+            (app, Some("/v1"), "/app//x", "/v1/x", app),
         ];
         for (strip, add, target, wanted, prefix) in cases {
             let wanted = (wanted.to_owned(), prefix.map(str::to_owned));
             assert_eq!(applied(strip, add, target), wanted, "{strip:?} {add:?} {target}");
+        }
+    }
+
+    #[test]
+    fn empty_segments_stay_where_they_are_kept() {
+        let path = path("/app//x//?y");
+        let unmerged = path.unmerged().expect("the path has empty segments");
+        for (strip, add, wanted) in [(None, Some("/v1"), "/v1/app//x//?y"), (Some("/app"), None, "//x//?y")] {
+            let rewritten = rewrite(strip, add);
+            assert_eq!(rewritten.apply(unmerged).expect("the rewritten path is normal").target, wanted);
         }
     }
 

@@ -59,6 +59,8 @@ pub struct Rule<T> {
     pub total_timeout: Option<Duration>,
     /// Whether `%2F` passes.
     pub keeps_encoded_slash: bool,
+    /// Whether a path goes on with its empty segments.
+    keeps_empty_segments: bool,
     patterns: Vec<Pattern>,
     methods: Vec<Method>,
     spelling: Spelling,
@@ -174,6 +176,13 @@ impl<T> Rules<T> {
         if path.cut_readings().any(|read| self.first(method, &read).is_some_and(protects)) {
             return Err(Unmatched::BadPath(PathFault("the path, cut at an encoded `?` or `#`, is another rule's")));
         }
+        let is_same = |read: &NormalPath| {
+            self.first(method, read).is_some_and(|found| found.index == rule.index)
+                && self.overlooked(rule, method, read).next().is_none()
+        };
+        if path.bare_reading().is_some_and(|read| !is_same(&read)) {
+            return Err(Unmatched::BadPath(PathFault("the path without its parameters is another rule's")));
+        }
         Ok(rule)
     }
 
@@ -263,11 +272,19 @@ impl<T> Rule<T> {
             total_timeout: rule.total_timeout,
             touches: rule.touch,
             keeps_encoded_slash: rule.keeps_encoded_slash,
+            keeps_empty_segments: rule.keeps_empty_segments,
             patterns: patterns(rule),
             methods: rule.methods.clone(),
             spelling: spelling(rule),
             overlooked: Vec::new(),
         }
+    }
+
+    /// The form in which a path that it governs is forwarded: with its empty segments, where the rule keeps them and
+    /// matches the path with them, too.
+    pub fn form<'p>(&self, path: &'p NormalPath) -> &'p NormalPath {
+        let unmerged = path.unmerged().filter(|_| self.keeps_empty_segments);
+        unmerged.filter(|unmerged| self.matches(unmerged, self.spelling)).unwrap_or(path)
     }
 
     /// Whether the rule is for this method. Methods are case-sensitive (RFC 9110 section 9.1), but not to every upstream:

@@ -1,6 +1,6 @@
 //! Rules: the first match wins, on the path that is also forwarded.
 
-use crate::harness::{Gateway, Redis, Request, Upstream, express_gateway, get};
+use crate::harness::{Gateway, Redis, Request, Upstream, express_gateway, get, onedoor};
 
 /// A gateway with upstreams `a`, `b` and `c`, whose rules need no session.
 fn gateway(rules: &str) -> (Gateway, [Upstream; 3]) {
@@ -213,4 +213,53 @@ fn an_encoded_slash_passes_only_where_a_rule_keeps_it() {
     assert_eq!(gateway.get("/objects/a%2fb").json()["target"], "/objects/a%2Fb");
     let refused = gateway.get("/other/a%2fb");
     assert_eq!((refused.status(), refused.reason().as_str()), (400, "bad_request"));
+}
+
+#[test]
+fn empty_segments_go_on_only_where_a_rule_keeps_them() {
+    let app = Upstream::echo();
+    let gateway = Gateway::start(format!(
+        r#"
+        [upstreams]
+        app = "{}"
+        [[rules]]
+        path = "/proxy/**"
+        dest = "app"
+        session = "off"
+        empty_segments = "keep"
+        [[rules]]
+        path = "/under/**"
+        dest = "app"
+        session = "off"
+        strip_prefix = "/under"
+        empty_segments = "keep"
+        [[rules]]
+        dest = "app"
+        session = "off"
+        "#,
+        app.url()
+    ));
+    for (target, forwarded) in [
+        ("/proxy/https://a.test//x/?y=//", "/proxy/https://a.test//x/?y=//"),
+        ("/proxy//%41//", "/proxy//A//"),
+        ("//proxy//x", "/proxy/x"),
+        ("/under/a//b", "/a//b"),
+        ("/other//x", "/other/x"),
+    ] {
+        assert_eq!(gateway.get(target).json()["target"], forwarded, "{target}");
+    }
+    for target in ["/proxy//../x", "/proxy//a%2fb", "/proxy//;x/y"] {
+        assert_eq!(gateway.get(target).status(), 400, "{target}");
+    }
+    let file = gateway.file();
+    let asked = ["explain", "-c", file.to_str().unwrap(), "GET", "/proxy/https://a.test"];
+    let out = String::from_utf8(onedoor(&asked).output().unwrap().stdout).unwrap();
+    assert!(out.contains("/proxy/https://a.test with its empty segments, which this rule keeps"), "{out}");
+    assert!(
+        out.contains(
+            "forwarded as GET /proxy/https://a.test
+"
+        ),
+        "{out}"
+    );
 }

@@ -74,6 +74,11 @@ pub(in crate::config) static TABLE: Table = Table {
             meaning: "`%2F` in the path: 400, or an ordinary character that stays encoded.",
         },
         Key {
+            name: "empty_segments",
+            shape: Shape::Choice { default: Some("merge"), of: &["merge", "keep"] },
+            meaning: "`//` in the path: forwarded as `/`, or as it came. Rules are chosen as if it were `/`.",
+        },
+        Key {
             name: "enforce",
             shape: Shape::Flag(true),
             meaning: "`false` only reports what would have been refused.",

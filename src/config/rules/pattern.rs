@@ -56,7 +56,10 @@ fn check_path(text: &str, keeps_encoded_slash: bool) -> Result<(), Fault> {
         while merged.contains("//") {
             merged = merged.replace("//", "/");
         }
-        return Err(Fault::new("empty segments never match: requests have them merged", format!("write \"{merged}\"")));
+        return Err(Fault::new(
+            "empty segments never match: rules are chosen with them merged",
+            format!("write \"{merged}\""),
+        ));
     }
     let spelled = normalised(text)?;
     if let Some(segment) = spelled.split('/').find(|segment| is_dots(segment)) {

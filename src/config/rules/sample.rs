@@ -31,6 +31,7 @@ pub(crate) fn rule(session: Requirement) -> Rule {
         timeout: None,
         total_timeout: None,
         keeps_encoded_slash: false,
+        keeps_empty_segments: false,
         span: 0..0,
     }
 }

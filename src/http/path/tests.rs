@@ -34,11 +34,12 @@ fn what_servers_read_differently_is_refused() {
         "/a%2F%2e%2e",
         "/%2f..",
         "/a/..%2Fb",
-        "/;",
         "/;x/a",
         "/a/;x/b",
         "/%3Bx/a",
-        "/a//;x",
+        "/a/%3Bx",
+        "/;/;x",
+        "/a%2F;x",
         "/a\\b",
         "/\\evil.test",
         "/..\\a",
@@ -108,6 +109,8 @@ fn benign_look_alikes_pass_unchanged() {
         "/%E2%82%AC",
         "/a;v=1/b",
         "/a;..",
+        "/;jsessionid=1",
+        "/a/;",
         "/a%20b",
         "/~u",
         "/a+b",
@@ -177,9 +180,29 @@ fn an_encoded_slash_is_noted_in_either_case() {
 #[test]
 fn a_rewritten_path_must_be_normal_already() {
     assert!(NormalPath::rewritten("/a/b?x".to_owned()).is_ok());
-    for text in ["/a//b", "/%41", "/a/../b", "a", "", "?x", "/a b"] {
+    assert!(NormalPath::rewritten("//a//b?x".to_owned()).is_ok_and(|path| path.as_str() == "//a//b"));
+    for text in ["/%41", "/a/../b", "a", "", "?x", "/a b"] {
         assert!(NormalPath::rewritten(text.to_owned()).is_err(), "{text:?}");
     }
+}
+
+#[test]
+fn empty_segments_are_remembered_as_they_came() {
+    let unmerged = |target| of(target).expect("the path is accepted").unmerged().map(|path| path.target().to_string());
+    for (target, form) in [("//a///%62/?c//", "//a///b/?c//"), ("/a//", "/a//"), ("//", "//"), ("//%2f", "//%2F")] {
+        assert_eq!(unmerged(target), Some(form.to_owned()), "{target}");
+    }
+    assert_eq!((unmerged("/a/b?//"), unmerged("/%62/")), (None, None));
+    assert!(of("/a//%2f").is_ok_and(|path| path.unmerged().is_some_and(NormalPath::holds_encoded_slash)));
+}
+
+#[test]
+fn a_last_segment_of_parameters_is_read_as_none() {
+    let bare =
+        |target: &str| of(target).expect("the path is accepted").bare_reading().map(|path| path.target().to_string());
+    assert_eq!(bare("/;x?y"), Some("/".to_owned()));
+    assert_eq!(bare("/a;b//;x"), Some("/a;b/".to_owned()));
+    assert_eq!(bare("/a;x"), None);
 }
 
 #[test]
@@ -255,7 +278,14 @@ proptest! {
     #[test]
     fn normalising_twice_changes_nothing(target in targets()) {
         if let Ok(path) = of(&target) {
-            prop_assert_eq!(of(path.target().as_str()), Ok(path));
+            let again = of(path.target().as_str());
+            prop_assert_eq!(again.as_ref().map(NormalPath::target), Ok(path.target()));
+            prop_assert_eq!(again.map(|path| path.unmerged), Ok(None));
+            if let Some(unmerged) = path.unmerged() {
+                let again = of(unmerged.target().as_str());
+                prop_assert_eq!(again.as_ref().map(NormalPath::target), Ok(path.target()));
+                prop_assert_eq!(again.map(|path| path.unmerged), Ok(path.unmerged));
+            }
         }
     }
 

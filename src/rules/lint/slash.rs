@@ -1,4 +1,5 @@
-//! `encoded_slash = "keep"` where an upstream that decodes `%2F` would see a path of a stricter rule.
+//! `encoded_slash = "keep"` and `empty_segments = "keep"` where an upstream that decodes `%2F` or merges `//` would see a
+//! path of a stricter rule.
 
 use super::{Book, algebra::meetings, is_weaker, name};
 use crate::{
@@ -10,27 +11,45 @@ use crate::{
 };
 use http::Method;
 
+/// What a rule lets through as it came, and what another server makes of it.
+struct Kept {
+    key: &'static str,
+    what: &'static str,
+    once: &'static str,
+    /// What the paths of a pattern may become there; `None` if they hold nothing of the kind.
+    reading: fn(&Pattern) -> Option<Vec<Segment>>,
+}
+
+const ENCODED: Kept = Kept { key: "encoded_slash", what: "%2F", once: "decoded", reading: decoded };
+const EMPTY: Kept = Kept { key: "empty_segments", what: "//", once: "merged", reading: merged };
+
 pub(super) fn lint(book: &Book<'_>, diagnostics: &mut Diagnostics) {
-    for rule in book.rules.iter().filter(|rule| rule.keeps_encoded_slash) {
-        let mut stricter = book.rules.iter().filter(|other| is_weaker(rule, other));
-        let way = stricter.find_map(|other| way_into(book, rule, other));
-        if let Some((path, stricter)) = way {
-            let stricter = book.rules.get(stricter).map_or_else(String::new, |rule| name(stricter, rule));
-            let message = format!(
-                "a path with `%2F` that this rule lets through is `{path}` once decoded, which {stricter} protects"
-            );
-            let remedy = "remove `encoded_slash`, or narrow the path of this rule";
-            diagnostics.error(rule.span.clone(), message, remedy);
+    for rule in book.rules {
+        let kept = [rule.keeps_encoded_slash.then_some(ENCODED), rule.keeps_empty_segments.then_some(EMPTY)];
+        for kept in kept.into_iter().flatten() {
+            lint_reading(book, rule, &kept, diagnostics);
         }
     }
 }
 
-/// A path that `rule` matches while its slash is encoded and that a stricter rule governs once it is decoded.
-fn way_into(book: &Book<'_>, rule: &Rule, stricter: &Rule) -> Option<(String, usize)> {
+fn lint_reading(book: &Book<'_>, rule: &Rule, kept: &Kept, diagnostics: &mut Diagnostics) {
+    let mut stricter = book.rules.iter().filter(|other| is_weaker(rule, other));
+    if let Some((path, stricter)) = stricter.find_map(|other| way_into(book, rule, other, kept)) {
+        let stricter = book.rules.get(stricter).map_or_else(String::new, |rule| name(stricter, rule));
+        let Kept { key, what, once, .. } = kept;
+        let message = format!(
+            "a path with `{what}` that this rule lets through is `{path}` once {once}, which {stricter} protects"
+        );
+        diagnostics.error(rule.span.clone(), message, format!("remove `{key}`, or narrow the path of this rule"));
+    }
+}
+
+/// A path that `rule` matches as it came and that a stricter rule governs in its other reading.
+fn way_into(book: &Book<'_>, rule: &Rule, stricter: &Rule, kept: &Kept) -> Option<(String, usize)> {
     let methods = [&rule.methods, &stricter.methods].into_iter().find(|methods| !methods.is_empty());
     let method = methods.and_then(|methods| methods.first()).unwrap_or(&Method::GET);
     let inner = table::patterns(stricter);
-    let outer = table::patterns(rule).into_iter().filter_map(|pattern| decoded(&pattern));
+    let outer = table::patterns(rule).into_iter().filter_map(|pattern| (kept.reading)(&pattern));
     let mut meetings = outer.flat_map(|outer| {
         inner.iter().flat_map(move |inner| meetings(&outer, inner.without_slash())).collect::<Vec<_>>()
     });
@@ -40,7 +59,7 @@ fn way_into(book: &Book<'_>, rule: &Rule, stricter: &Rule) -> Option<(String, us
     })
 }
 
-/// What the paths of a pattern may become when a server decodes `%2F` in them; `None` if none of them can hold one.
+/// With `%2F` decoded.
 fn decoded(pattern: &Pattern) -> Option<Vec<Segment>> {
     let mut may_hold_one = false;
     let mut segments = Vec::new();
@@ -58,4 +77,10 @@ fn decoded(pattern: &Pattern) -> Option<Vec<Segment>> {
         }
     }
     may_hold_one.then_some(segments)
+}
+
+/// With empty segments merged: only `**` matches some.
+fn merged(pattern: &Pattern) -> Option<Vec<Segment>> {
+    let segments = pattern.without_slash();
+    segments.contains(&Segment::Any).then(|| segments.to_vec())
 }

@@ -164,6 +164,21 @@ fn an_encoded_slash_that_leads_into_a_stricter_rule_is_an_error() {
 }
 
 #[test]
+fn empty_segments_that_lead_into_a_stricter_rule_are_an_error() {
+    let keeping = |rule: Rule| Rule { keeps_empty_segments: true, ..rule };
+    let secret = rule(&["/files/secret/**"], Required);
+    expect(vec![secret.clone(), keeping(rule(&["/files/**"], Off))], &[(Error, 2, "`//` that this rule lets through")]);
+    expect(vec![rule(&["/admin"], Required), keeping(rule(&[], Optional))], &[(Error, 2, "rules[1]")]);
+    let admin = roles(&["admin"], rule(&["/a/b"], Required));
+    expect(vec![admin, keeping(rule(&["/a/**"], Required))], &[(Error, 2, "`/a/b` once merged")]);
+
+    expect(vec![secret.clone(), keeping(rule(&["/files/**"], Required))], &[]);
+    expect(vec![secret, keeping(rule(&["/proxy/**"], Off)), rule(&[], Required)], &[]);
+    expect(vec![rule(&["/a/b"], Required), keeping(rule(&["/a/*"], Off))], &[]);
+    expect(vec![keeping(rule(&[], Off))], &[]);
+}
+
+#[test]
 fn a_rewritten_path_that_leads_into_a_stricter_rule_of_its_upstream_is_a_warning() {
     let stripping = |prefix: &str, rule: Rule| Rule { strip_prefix: Some(prefix.to_owned()), ..rule };
     let admin = rule(&["/admin/**"], Required);

@@ -115,6 +115,37 @@ fn a_path_cut_at_an_encoded_question_mark_is_not_a_protected_one() {
 }
 
 #[test]
+fn empty_segments_go_on_where_a_rule_keeps_them_and_choose_none() {
+    let keeps = |rule| config::rules::Rule { keeps_empty_segments: true, ..rule };
+    let rules =
+        compile(&[keeps(rule(&["/proxy/**"], Off)), keeps(rule(&["/in/**"], Required)), rule(&["/*/x", "/**"], Off)]);
+    for (target, index, form) in [
+        ("/proxy/http://a//b?c=//", 0, "/proxy/http://a//b?c=//"),
+        ("/proxy//", 0, "/proxy//"),
+        ("//proxy/a", 0, "/proxy/a"),
+        ("/IN//x//", 1, "/IN//x//"),
+        ("//in//x", 1, "/in/x"),
+        ("/a//x", 2, "/a/x"),
+    ] {
+        let (path, rule) = (path(target), found(&rules, "GET", target));
+        assert_eq!(rule, Ok(index), "{target}");
+        assert_eq!(rules.at(index).form(&path).target(), form, "{target}");
+    }
+}
+
+#[test]
+fn a_path_without_its_last_parameters_is_the_same_rules() {
+    let limited = config::rules::Rule { limits: vec![0], ..rule(&["/login"], Optional) };
+    let rules = compile(&[rule(&["/in"], Required), limited, rule(&["/", "/**"], Off)]);
+    for target in ["/in/;x", "/IN/;", "/login/;x"] {
+        assert!(matches!(found(&rules, "GET", target), Err(Unmatched::BadPath(_))), "{target}");
+    }
+    for target in ["/;jsessionid=1", "/a/;jsessionid=1", "/in/x/;y"] {
+        assert_eq!(found(&rules, "GET", target), Ok(2), "{target}");
+    }
+}
+
+#[test]
 fn examining_says_why_each_rule_was_missed() {
     let post = config::rules::Rule { methods: vec![Method::POST], ..rule(&["/a"], Required) };
     let rules = compile(&[rule(&["/b"], Off), rule(&["/A"], Off), post, rule(&["/A"], Required), rule(&[], Off)]);
