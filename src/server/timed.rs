@@ -19,6 +19,9 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 /// How long an idle connection may still send its next request once the gateway drains.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How many times longer a flush may take than a write: it is over when all is taken that TLS holds, not just some.
+const FLUSH_STEPS: u32 = 4;
+
 /// The limits on silence.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -196,11 +199,19 @@ impl<S> Timed<S> {
 
     /// Passes on how a write went, or ends the connection of a client that takes nothing.
     fn or_stalled<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        self.or_stalled_for(self.limits.write_timeout, written, cx)
+    }
+
+    fn or_stalled_for<T>(
+        &mut self,
+        timeout: Duration,
+        written: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;
             return written;
         }
-        let timeout = self.limits.write_timeout;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -267,7 +278,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        this.or_stalled_for(this.limits.write_timeout.saturating_mul(FLUSH_STEPS), flushed, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -289,6 +302,19 @@ mod tests {
         let limits = Limits { header_timeout: short, keepalive: short, write_timeout: short };
         let mut timed = Timed::new(near, limits, Activity::new(), Closing::default());
         let error = timed.write_all(&[0; 64]).await.expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn so_is_one_for_whom_the_last_bytes_wait_in_a_buffer() {
+        let (near, _far) = tokio::io::duplex(16);
+        let short = Duration::from_millis(50);
+        let limits = Limits { header_timeout: short, keepalive: short, write_timeout: short };
+        // TLS keeps what the socket does not take.
+        let near = tokio::io::BufWriter::new(near);
+        let mut timed = Timed::new(near, limits, Activity::new(), Closing::default());
+        timed.write_all(&[0; 64]).await.expect("there is room");
+        let error = timed.flush().await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }
