@@ -3,6 +3,7 @@
 use super::{
     drain::Closing,
     frames::Frames,
+    gathered::Gathered,
     pace::{Pace, Paced},
     timed::{Activity, Busy, Timed},
 };
@@ -106,13 +107,14 @@ where
         .max_pending_accept_reset_streams(RESETS_PENDING)
         .max_local_error_reset_streams(RESETS_OF_OURS)
         .enable_connect_protocol();
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let stream = Gathered::new(stream);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream.share()), service));
     let outcome = tokio::select! {
         biased;
-        outcome = &mut connection => outcome,
+        outcome = stream.driving(connection.as_mut()) => outcome,
         () = closing.begins() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            stream.driving(connection).await
         }
     };
     if let Err(error) = outcome {

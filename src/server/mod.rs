@@ -5,6 +5,7 @@ mod door;
 pub mod drain;
 pub mod files;
 pub mod frames;
+pub mod gathered;
 pub mod http2;
 pub mod listener;
 pub mod meter;
