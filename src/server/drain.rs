@@ -2,9 +2,15 @@
 
 use super::worker::Shared;
 use crate::config::server::Server;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use pin_project_lite::pin_project;
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -32,8 +38,33 @@ impl Closing {
     }
 
     /// Waits for it.
-    pub fn begins(&self) -> WaitForCancellationFutureOwned {
-        self.0.token.clone().cancelled_owned()
+    pub fn begins(&self) -> Begins {
+        Begins { moment: self.0.clone(), cancelled: self.0.token.clone().cancelled_owned(), waker: None }
+    }
+}
+
+pin_project! {
+    /// Waits for the moment. Whoever is woken for other things asks it each time, so that costs next to nothing.
+    pub struct Begins {
+        moment: Arc<Moment>,
+        #[pin]
+        cancelled: WaitForCancellationFutureOwned,
+        // Whom it wakes.
+        waker: Option<Waker>,
+    }
+}
+
+impl Future for Begins {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let is_known = this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if is_known && !this.moment.begun.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        *this.waker = Some(cx.waker().clone());
+        this.cancelled.poll(cx)
     }
 }
 
@@ -79,4 +110,25 @@ pub async fn drain(server: &Server, shared: &Shared, signals: &mut Signals) {
         tracing::warn!(connections, "drain has run out: connections are cut");
     }
     shared.stop.cancel();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_was_told_again_and_again_that_it_is_not_yet_is_woken_when_it_is() {
+        let closing = Closing::default();
+        let mut begins = std::pin::pin!(closing.begins());
+        let asking = async {
+            for _ in 0..3 {
+                let asked = std::future::poll_fn(|cx| Poll::Ready(begins.as_mut().poll(cx))).await;
+                assert!(asked.is_pending());
+                tokio::task::yield_now().await;
+            }
+            tokio::join!(begins, async { closing.begin() });
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), asking).await.expect("it is woken");
+        closing.begins().await;
+    }
 }

@@ -1,6 +1,9 @@
 //! A client connection's time limits: for an idle connection, for a head that has begun, and while draining.
 
-use super::{drain::Closing, frames::Frames};
+use super::{
+    drain::{Begins, Closing},
+    frames::Frames,
+};
 use crate::{clock, config::server};
 use std::{
     future::Future,
@@ -14,7 +17,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Sleep,
 };
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// How long an idle connection may still send its next request once the gateway drains.
 const LINGER: Duration = Duration::from_secs(1);
@@ -66,7 +68,7 @@ pub struct Timed<S> {
     activity: Activity,
     alarm: Pin<Box<Sleep>>,
     closing: Closing,
-    closes: Pin<Box<WaitForCancellationFutureOwned>>,
+    closes: Pin<Box<Begins>>,
     drained: Option<Instant>,
     /// Whom alarm and closing wake.
     waker: Option<Waker>,

@@ -8,6 +8,7 @@ use super::{
     written::{Keeping, Written},
 };
 use crate::{config::upstreams::Endpoint, http::body::RequestBody, tasks};
+use bytes::Bytes;
 use http::{
     Request, Response,
     uri::{Authority, Scheme},
@@ -15,6 +16,7 @@ use http::{
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1},
+    upgrade::{Parts, Upgraded},
 };
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
@@ -174,6 +176,12 @@ impl Connection {
             Self::Http2(stream) => Answer::Http2 { answer: stream.send(request) },
         }
     }
+}
+
+/// The socket under a connection that speaks no HTTP any more, and what was read ahead of it; unless there is TLS between.
+pub(super) fn bare(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<Keeping<TcpStream>>>()?;
+    Ok((io.into_inner().into_inner(), read_buf))
 }
 
 /// The addresses of an endpoint's name.

@@ -1,6 +1,6 @@
 //! A WebSocket between a client and an upstream: bytes pass as they are, and the gateway itself says nothing but goodbye.
 
-use super::streaming::Lease;
+use super::{connection, streaming::Lease};
 use crate::{
     clock,
     http::websocket::{Frames, Goodbye, Peer},
@@ -91,62 +91,24 @@ impl Tunnel {
         self,
         client: impl AsyncRead + AsyncWrite + Unpin,
         early: &[u8],
-        mut closing: impl FnMut(&mut Context<'_>) -> Poll<TunnelEnd>,
-        mut tell: impl FnMut(Passed),
+        closing: impl FnMut(&mut Context<'_>) -> Poll<TunnelEnd>,
+        tell: impl FnMut(Passed),
     ) -> TunnelEnd {
-        let upstream = match self.upgrade.await {
-            Ok(upgraded) => TokioIo::new(upgraded),
-            Err(error) => return TunnelEnd::Broken(io::Error::other(error)),
+        let Self { upgrade, lease, idle } = self;
+        let (mut up, mut down) = (Way::new(Peer::Server), Way::new(Peer::Client));
+        up.take(early);
+        let end = match upgrade.await.map(connection::bare) {
+            Ok(Ok((upstream, ahead))) => {
+                down.take(&ahead);
+                Ends { client, upstream, up, down }.last(idle, closing, tell).await
+            }
+            Ok(Err(upgraded)) => {
+                let upstream = TokioIo::new(upgraded);
+                Ends { client, upstream, up, down }.last(idle, closing, tell).await
+            }
+            Err(error) => TunnelEnd::Broken(io::Error::other(error)),
         };
-        let mut ends = Ends { client, upstream, up: Way::new(Peer::Server), down: Way::new(Peer::Client) };
-        ends.up.take(early);
-        let mut alarm = pin!(tokio::time::sleep(self.idle));
-        let (mut moved, mut leaving, mut parted) = (clock::now(), None::<TunnelEnd>, false);
-        let mut idle = self.idle;
-        let end = poll_fn(|cx| {
-            if leaving.is_none()
-                && let Poll::Ready(end) = closing(cx)
-            {
-                leaving = Some(end);
-            }
-            loop {
-                let (passed, over) = ends.poll(leaving.as_ref().map(TunnelEnd::goodbye), cx);
-                if passed.to_client + passed.to_upstream > 0 {
-                    moved = clock::now();
-                    tell(passed);
-                }
-                match over {
-                    Poll::Ready(Ok(())) => return Poll::Ready(leaving.take().unwrap_or(TunnelEnd::Closed)),
-                    Poll::Ready(Err(error)) => return Poll::Ready(TunnelEnd::Broken(error)),
-                    Poll::Pending => {}
-                }
-                if leaving.is_some() && !parted {
-                    // A frame that is open may take as long as the drain does, but whose session is over must go now.
-                    let may_wait = matches!(leaving, Some(TunnelEnd::Leaving));
-                    if may_wait && !ends.up.has_left || !ends.down.has_left {
-                        return Poll::Pending;
-                    }
-                    alarm.as_mut().reset((clock::now() + FAREWELL).into());
-                    parted = true;
-                }
-                if leaving.is_none() && idle > HALF_OPEN && (ends.up.shut || ends.down.shut) {
-                    idle = HALF_OPEN;
-                    alarm.as_mut().reset((moved + idle).into());
-                }
-                ready!(alarm.as_mut().poll(cx));
-                let since = clock::now() - moved;
-                match leaving.take() {
-                    Some(end) => return Poll::Ready(end),
-                    None if since < idle => alarm.as_mut().reset((moved + idle).into()),
-                    None => {
-                        (leaving, parted) = (Some(TunnelEnd::Idle), true);
-                        alarm.as_mut().reset((clock::now() + FAREWELL).into());
-                    }
-                }
-            }
-        })
-        .await;
-        drop(self.lease);
+        drop(lease);
         end
     }
 }
@@ -164,6 +126,59 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
+    async fn last(
+        mut self,
+        mut idle: Duration,
+        mut closing: impl FnMut(&mut Context<'_>) -> Poll<TunnelEnd>,
+        mut tell: impl FnMut(Passed),
+    ) -> TunnelEnd {
+        let mut alarm = pin!(tokio::time::sleep(idle));
+        let (mut moved, mut leaving, mut parted) = (clock::now(), None::<TunnelEnd>, false);
+        poll_fn(|cx| {
+            if leaving.is_none()
+                && let Poll::Ready(end) = closing(cx)
+            {
+                leaving = Some(end);
+            }
+            loop {
+                let (passed, over) = self.poll(leaving.as_ref().map(TunnelEnd::goodbye), cx);
+                if passed.to_client + passed.to_upstream > 0 {
+                    moved = clock::now();
+                    tell(passed);
+                }
+                match over {
+                    Poll::Ready(Ok(())) => return Poll::Ready(leaving.take().unwrap_or(TunnelEnd::Closed)),
+                    Poll::Ready(Err(error)) => return Poll::Ready(TunnelEnd::Broken(error)),
+                    Poll::Pending => {}
+                }
+                if leaving.is_some() && !parted {
+                    // A frame that is open may take as long as the drain does, but whose session is over must go now.
+                    let may_wait = matches!(leaving, Some(TunnelEnd::Leaving));
+                    if may_wait && !self.up.has_left || !self.down.has_left {
+                        return Poll::Pending;
+                    }
+                    alarm.as_mut().reset((clock::now() + FAREWELL).into());
+                    parted = true;
+                }
+                if leaving.is_none() && idle > HALF_OPEN && (self.up.shut || self.down.shut) {
+                    idle = HALF_OPEN;
+                    alarm.as_mut().reset((moved + idle).into());
+                }
+                ready!(alarm.as_mut().poll(cx));
+                let since = clock::now() - moved;
+                match leaving.take() {
+                    Some(end) => return Poll::Ready(end),
+                    None if since < idle => alarm.as_mut().reset((moved + idle).into()),
+                    None => {
+                        (leaving, parted) = (Some(TunnelEnd::Idle), true);
+                        alarm.as_mut().reset((clock::now() + FAREWELL).into());
+                    }
+                }
+            }
+        })
+        .await
+    }
+
     /// Passes what can pass now; ready when both ways are over, or one end broke.
     fn poll(&mut self, leaving: Option<Goodbye>, cx: &mut Context<'_>) -> (Passed, Poll<io::Result<()>>) {
         let before = (self.up.passed, self.down.passed);

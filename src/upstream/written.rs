@@ -93,6 +93,11 @@ impl<S> Keeping<S> {
     pub(super) fn new(stream: S, written: Written) -> Self {
         Self { stream, written }
     }
+
+    /// The connection, of which no head is wanted any more.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Keeping<S> {
