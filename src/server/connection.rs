@@ -11,7 +11,10 @@ use crate::{
     http::peer::Peer,
 };
 use bytes::Bytes;
-use http::{HeaderValue, Request, header::CONNECTION};
+use http::{
+    HeaderValue, Request,
+    header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
+};
 use http_body::{Frame, SizeHint};
 use hyper::{
     body::Incoming,
@@ -66,6 +69,10 @@ pub async fn serve<S>(
         Box::pin(async move {
             let (gateway, peer, closing, begun) = &*shared;
             let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+            if busy.framed_twice && request.headers().contains_key(TRANSFER_ENCODING) {
+                // The library has dropped it; the message policy is to see it.
+                request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
             let mut response = gateway.handle(request, peer).await;
             if let Some(tunnel) = response.body_mut().take_tunnel() {
                 let mut begun = begun.lock().unwrap_or_else(PoisonError::into_inner);

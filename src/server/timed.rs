@@ -1,6 +1,7 @@
 //! A client connection's time limits: for an idle connection, for a head that has begun, and while draining.
 
 use super::{
+    arriving::Arriving,
     drain::{Begins, Closing},
     frames::Frames,
 };
@@ -50,14 +51,18 @@ enum Phase {
     /// No request, since then.
     Idle(Instant),
     /// A head has begun.
-    Head { begun: Instant, idle_since: Instant },
+    Head { begun: Instant, idle_since: Instant, framed_twice: bool },
     /// So many requests are being answered.
     Busy(u32),
 }
 
 /// A request being answered; when dropped, the connection is idle again.
 #[derive(Debug)]
-pub struct Busy(Activity);
+pub struct Busy {
+    activity: Activity,
+    /// Its head had both a Content-Length and a Transfer-Encoding.
+    pub framed_twice: bool,
+}
 
 /// A client connection that ends when it stays silent beyond its limits.
 ///
@@ -74,8 +79,13 @@ pub struct Timed<S> {
     waker: Option<Waker>,
     /// Rings when the client has taken nothing for too long; `None` while it takes.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Where the connection speaks HTTP/2.
-    frames: Option<Frames>,
+    speaks: Speaks,
+}
+
+/// The protocol of a connection, and what is watched of it.
+enum Speaks {
+    Http1(Arriving),
+    Http2(Frames),
 }
 
 impl Activity {
@@ -86,16 +96,36 @@ impl Activity {
 
     /// A request's head is complete.
     pub fn begin(&self) -> Busy {
+        let mut framed_twice = false;
         self.change(|phase| match phase {
             Phase::Busy(others) => Phase::Busy(others + 1),
-            Phase::Idle(_) | Phase::Head { .. } => Phase::Busy(1),
+            Phase::Idle(_) => Phase::Busy(1),
+            Phase::Head { framed_twice: twice, .. } => {
+                framed_twice = twice;
+                Phase::Busy(1)
+            }
         });
-        Busy(self.clone())
+        Busy { activity: self.clone(), framed_twice }
+    }
+
+    /// Bytes of HTTP/1.1 have arrived. Those that come with an earlier request's are not looked at: then the library's
+    /// choice holds.
+    fn read_of_head(&self, head: &mut Arriving, arrived: &[u8]) {
+        self.change(|phase| match phase {
+            Phase::Idle(idle_since) => {
+                *head = Arriving::default();
+                Phase::Head { begun: clock::now(), idle_since, framed_twice: head.pass(arrived) }
+            }
+            Phase::Head { begun, idle_since, .. } => {
+                Phase::Head { begun, idle_since, framed_twice: head.pass(arrived) }
+            }
+            busy @ Phase::Busy(_) => busy,
+        });
     }
 
     fn read_some(&self) {
         self.change(|phase| match phase {
-            Phase::Idle(idle_since) => Phase::Head { begun: clock::now(), idle_since },
+            Phase::Idle(idle_since) => Phase::Head { begun: clock::now(), idle_since, framed_twice: false },
             other => other,
         });
     }
@@ -126,7 +156,7 @@ impl Default for Activity {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.change(|phase| match phase {
+        self.activity.change(|phase| match phase {
             Phase::Busy(requests) if requests > 1 => Phase::Busy(requests - 1),
             _ => Phase::Idle(clock::now()),
         });
@@ -148,13 +178,13 @@ impl<S> Timed<S> {
             drained: None,
             waker: None,
             stalled: None,
-            frames: None,
+            speaks: Speaks::Http1(Arriving::default()),
         }
     }
 
     /// The same, for a connection of which `frames` pass.
     pub fn watching(mut self, frames: Frames) -> Self {
-        self.frames = Some(frames);
+        self.speaks = Speaks::Http2(frames);
         self
     }
 
@@ -246,9 +276,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
             Poll::Ready(Ok(())) => {
                 let arrived = &buffer.filled()[before..];
                 if !arrived.is_empty() {
-                    match this.frames.as_mut().is_none_or(|frames| frames.pass(arrived)) {
-                        true => this.activity.read_some(),
-                        false => this.activity.read_whole(),
+                    match &mut this.speaks {
+                        Speaks::Http1(head) => this.activity.read_of_head(head, arrived),
+                        Speaks::Http2(frames) => match frames.pass(arrived) {
+                            true => this.activity.read_some(),
+                            false => this.activity.read_whole(),
+                        },
                     }
                 }
                 Poll::Ready(Ok(()))
