@@ -134,7 +134,9 @@ fn explain_tells_what_would_happen() {
     let out = explain(&["GET", "/admin/x", "--cookie", &cookie]);
     assert!(out.contains("403") && out.contains("forbidden"), "{out}");
     let out = explain(&["GET", "/admin/x"]);
-    assert!(out.contains("401") && out.contains("session_required"), "{out}");
+    assert!(out.contains("401") && out.contains("session_required") && !out.contains("508"), "{out}");
+    let out = explain(&["GET", "/admin/x", "--header", "Accept: text/html"]);
+    assert!(out.contains("303 to /login?return_to=%2Fadmin%2Fx") && out.contains("508 instead"), "{out}");
     let out = explain(&["GET", "/a/../b"]);
     assert!(out.contains("400"), "{out}");
     let out = explain(&["GET", "/_onedoor/healthz"]);

@@ -60,6 +60,14 @@ fn behind_the_proxy_protocol_the_clients_are_counted() {
 }
 
 #[test]
+fn a_balancer_that_speaks_for_itself_may_have_all() {
+    let (_app, gateway) = stage("trusted_proxies = \"127.0.0.1\"\nproxy_protocol = \"required\"");
+    let _unknown = fill(&gateway, "PROXY UNKNOWN\r\n", 64);
+    let _local = fill(&gateway, "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", 64);
+    assert!(!counted(&gateway, "onedoor_connections_crowded_out_total"));
+}
+
+#[test]
 fn slow_bodies_leave_the_upstream_room_for_requests_without() {
     let app = Upstream::echo();
     let gateway = Gateway::start(open_rule(&format!("{{ endpoints = \"{}\", connections = 16 }}", app.url())));
