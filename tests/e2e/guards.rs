@@ -42,6 +42,7 @@ fn what_another_site_starts_is_refused_where_a_session_is_required() {
         &[("Origin", "https://evil.test")],
         &[("Origin", "null")],
         &[("Referer", "https://evil.test/")],
+        &[("Connection", "Sec-Fetch-Site, Origin, Cookie"), ("Sec-Fetch-Site", "cross-site"), ("Origin", "null")],
     ] {
         refused(&gateway, &with(fields), 403, "cross_site");
     }
