@@ -58,13 +58,20 @@ impl Workers {
     }
 }
 
-/// Runs futures side by side on the current worker until all have ended, or until this one is dropped.
-pub async fn side_by_side<F: Future<Output = ()> + Send + 'static>(futures: impl IntoIterator<Item = F>) {
+/// Runs futures side by side on the current worker until all have ended, or until this one is dropped; what they bring
+/// comes as they end.
+pub async fn side_by_side<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    futures: impl IntoIterator<Item = F>,
+) -> Vec<T> {
     let mut running = JoinSet::new();
     for future in futures {
         running.spawn(future);
     }
-    while running.join_next().await.is_some() {}
+    let mut brought = Vec::new();
+    while let Some(ended) = running.join_next().await {
+        brought.extend(ended);
+    }
+    brought
 }
 
 /// Runs a future on a thread of its own, for what must not wait behind requests. The thread ends with it.

@@ -63,6 +63,8 @@ pub struct Session {
     pub same_site: Option<SameSite>,
     /// `max_age`, `started_at`, `idle_timeout` and `touch` of sessions that apps write.
     pub lifetime: Lifetime,
+    /// Whether an upstream may steer such sessions.
+    pub steered: bool,
     /// Whether such a session may be ended for good while an app may still write its record.
     pub revocable: bool,
     /// Whether it is, where its app deletes the record.
@@ -141,7 +143,7 @@ pub(super) fn read(
         _ => read_express(&mut section, secrets),
     };
     let managed = matches!(format, Format::Onedoor { .. });
-    let may_end = upstreams.iter().any(|upstream| upstream.session_authority) && format.is_written_here();
+    let steered = upstreams.iter().any(|upstream| upstream.session_authority) && format.is_written_here();
     let cookie = section.parsed("cookie", parse_cookie_name).or_else(|| preset.cookie.map(str::to_owned));
     if cookie.is_none() && !managed {
         section.require("cookie", "name the app's session cookie: the framework has no name of its own for it");
@@ -174,7 +176,8 @@ pub(super) fn read(
             .choice("same_site")
             .map(|word| if word == "strict" { SameSite::Strict } else { SameSite::Lax }),
         lifetime: lifetime::read(&mut section, preset),
-        revocable: may_end && !managed || deletion_is_final,
+        revocable: steered && !managed || deletion_is_final,
+        steered,
         deletion_is_final,
         namespace: store.namespace.clone(),
         span: section.span.clone(),

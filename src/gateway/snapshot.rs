@@ -239,7 +239,9 @@ impl Snapshot {
         grant.may_be_steered()?; // 503
         let sessions = self.steered(rule, grant).ok_or_else(|| commands.homeless())?;
         // Boxed: few requests come here, and all would carry its size.
-        let obeyed = Box::pin(sessions.obey(&commands, grant.presented(sessions.name()), https, worker)).await?;
+        let presented = grant.presented(sessions.name());
+        let known = grant.session().map(|session| &**session);
+        let obeyed = Box::pin(sessions.obey(&commands, presented, known, https, worker)).await?;
         for cookie in obeyed {
             headers.append(SET_COOKIE, cookie);
         }

@@ -17,6 +17,7 @@ mod proof;
 mod reader;
 mod reading;
 mod resp;
+mod roster;
 mod script;
 mod sentinel;
 mod shape;
@@ -56,6 +57,8 @@ use std::{
 const SWAP: &str = include_str!("swap.lua");
 /// One step of a rate limit, on the server's clock.
 const THROTTLE: &str = include_str!("throttle.lua");
+/// Puts a name on a roster.
+const ENLIST: &str = include_str!("enlist.lua");
 /// Lets a key live longer, never shorter.
 const RENEW: &str = include_str!("renew.lua");
 
@@ -77,6 +80,7 @@ pub struct Redis {
     hash: Script,
     renew: Script,
     throttle: Script,
+    enlist: Script,
 }
 
 /// Why Redis gave no answer that can be used.
@@ -149,6 +153,7 @@ impl Redis {
             hash: Script::from_lua(shape::HASH),
             renew: Script::from_lua(RENEW),
             throttle: Script::from_lua(THROTTLE),
+            enlist: Script::from_lua(ENLIST),
         }
     }
 
@@ -250,6 +255,7 @@ impl Redis {
             hash: self.hash.clone(),
             renew: self.renew.clone(),
             throttle: self.throttle.clone(),
+            enlist: self.enlist.clone(),
         }
     }
 

@@ -216,13 +216,19 @@ impl Sessions {
         }
     }
 
-    async fn load(&self, named: &Named, activity: Activity, worker: Worker) -> Result<Loaded, Outage> {
+    async fn load(self: &Arc<Self>, named: &Named, activity: Activity, worker: Worker) -> Result<Loaded, Outage> {
         let mut reading = self.read_all(&named.key, worker).await?;
         let proof = reading.from.take().and_then(|redis| self.near.as_ref()?.proof(&redis));
         Ok(Loaded { proof, ..self.understand(reading, named, activity, worker).await })
     }
 
-    async fn understand(&self, reading: Reading, named: &Named, activity: Activity, worker: Worker) -> Loaded {
+    async fn understand(
+        self: &Arc<Self>,
+        reading: Reading,
+        named: &Named,
+        activity: Activity,
+        worker: Worker,
+    ) -> Loaded {
         let key = &*named.key;
         let Reading { record, mut remaining, beside: [mark, tombstone], from: _ } = reading;
         let now = clock::since_epoch();
@@ -266,6 +272,9 @@ impl Sessions {
                 }
             },
         };
+        if let (Finding::Valid(session), false) = (&finding, unchanged) {
+            self.enlist_found(key, &session.user, worker).await;
+        }
         let mut fresh_for = None;
         if let (Format::Own(Own::Onedoor(onedoor)), Some(ends)) = (&self.format, ends) {
             fresh_for = Some(onedoor.renewal_lag());
@@ -332,7 +341,7 @@ impl Sessions {
 
     fn judge(&self, mut data: Value, ends: Option<Duration>, named: &Named) -> Finding {
         let id = named.id.clone();
-        let Some(user) = self.user.iter().find_map(|path| data.at(path).and_then(user_id)) else {
+        let Some(user) = self.user_in(&data) else {
             return Finding::Absent(Absence::Anonymous, Some(id));
         };
         let roles = self.roles.as_ref().and_then(|path| data.at(path)).map(roles).unwrap_or_default();
@@ -351,7 +360,7 @@ impl Sessions {
 }
 
 /// A user's id is text that is not empty, or a whole number.
-fn user_id(value: &Value) -> Option<String> {
+pub(super) fn user_id(value: &Value) -> Option<String> {
     match value {
         Value::Text(text) if !text.is_empty() => Some(text.to_string()),
         Value::Integer(text) => Some(text.to_string()),

@@ -1,7 +1,7 @@
 //! Managed sessions: the commands that an upstream with `session_authority` sends in its response's header.
 
 use super::{
-    Sessions,
+    Session, Sessions,
     format::{self, Own},
     id::SessionId,
     store::{NotUpdated, Outage, Record, Updated},
@@ -25,10 +25,19 @@ const NAMES: [&str; 4] = ["session-logout", "session-login", "session-update", "
 /// What an upstream wants done with the session; obeyed by [`Sessions::obey`].
 #[derive(Debug, Default, PartialEq)]
 pub struct Commands {
-    logout: bool,
+    logout: Option<Logout>,
     login: Option<Value>,
     update: Option<Value>,
     increment: Option<Value>,
+}
+
+/// What `Session-Logout` ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Logout {
+    /// `this`: the request's session.
+    This,
+    /// `everywhere`: every session of its user.
+    Everywhere,
 }
 
 /// A command that cannot be obeyed: the upstream is to blame.
@@ -72,8 +81,9 @@ impl Commands {
                 return Err(fault("sent more than once"));
             }
             match index {
-                0 if value == "this" => commands.logout = true,
-                0 => return Err(fault("not \"this\"")),
+                0 if value == "this" => commands.logout = Some(Logout::This),
+                0 if value == "everywhere" => commands.logout = Some(Logout::Everywhere),
+                0 => return Err(fault("neither \"this\" nor \"everywhere\"")),
                 1 => commands.login = Some(parse(&value).map_err(fault)?),
                 2 => commands.update = Some(parse(&value).map_err(fault)?),
                 _ => {
@@ -102,7 +112,7 @@ impl Commands {
 
     /// The fault of commands that no session is there for.
     pub fn homeless(&self) -> CommandFault {
-        let header = if self.logout { NAMES[0] } else { self.writer() };
+        let header = if self.logout.is_some() { NAMES[0] } else { self.writer() };
         CommandFault { header, why: "its rule accepts no session that the gateway writes" }
     }
 
@@ -119,12 +129,14 @@ impl Commands {
 impl Sessions {
     /// Obeys in the order Logout, Login, Update, Increment and returns the `Set-Cookie` lines that the client needs.
     ///
-    /// `presented` is the id whose record the request's cookie names. A record is never brought back: where it is
-    /// gone, a new anonymous session begins. After an error the response must not reach the client.
+    /// `presented` is the id whose record the request's cookie names, `known` the session that the upstream was told of.
+    /// A record is never brought back: where it is gone, a new anonymous session begins. After an error the response
+    /// must not reach the client.
     pub async fn obey(
         self: &Arc<Self>,
         commands: &Commands,
         presented: Option<&SessionId>,
+        known: Option<&Session>,
         https: bool,
         worker: Worker,
     ) -> Result<Vec<HeaderValue>, Disobedience> {
@@ -132,7 +144,7 @@ impl Sessions {
             let why = "only sessions of the formats `onedoor` and `express` are written by the gateway";
             return Err(Disobedience::Fault(CommandFault { header: commands.writer(), why }));
         };
-        let begins_anew = commands.logout || commands.login.is_some();
+        let begins_anew = commands.logout.is_some() || commands.login.is_some();
         let changes = commands.update.is_some() || commands.increment.is_some();
         if let Some(id) = presented.filter(|_| !begins_anew && changes)
             && self.change(own, commands, id, worker).await? == Updated::Done
@@ -141,28 +153,47 @@ impl Sessions {
         }
         // The new record is made before the old one is deleted, so that a command that cannot be obeyed ends no
         // session.
-        let new = if commands.login.is_some() || changes { Some(draft(own, commands, https)?) } else { None };
-        if let Some(id) = presented.filter(|_| begins_anew) {
-            self.end(id, worker).await.map_err(Disobedience::Outage)?;
-        }
+        let new = if commands.login.is_some() || changes { Some(self.draft(own, commands, https)?) } else { None };
+        let old = presented.filter(|_| begins_anew).map(|id| self.format.key(id));
+        let ended = match (commands.logout, old) {
+            (Some(Logout::Everywhere), old) => {
+                let user = known.filter(|known| known.name == self.name).map(|known| known.user.clone());
+                self.end_all(old, user, worker).await
+            }
+            (_, Some(old)) => self.end(&old, worker).await,
+            (_, None) => Ok(()),
+        };
+        ended.map_err(Disobedience::Outage)?;
         match new {
             Some(draft) => Ok(vec![self.begin(own, draft, https, worker).await?]),
-            None if commands.logout => Ok(vec![cleared(own, https)?]),
+            None if commands.logout.is_some() => Ok(vec![cleared(own, https)?]),
             None => Ok(Vec::new()),
         }
     }
 
-    /// Ends a session for good. Where an app may be about to write its record again, that it was revoked is known
-    /// before the record is gone.
-    async fn end(self: &Arc<Self>, id: &SessionId, worker: Worker) -> Result<(), Outage> {
-        let key = self.format.key(id);
-        if self.revocations.tombstone_key(&key).is_some() {
-            let reading = self.store.read_whole(worker, &key, [None; 2]).await?;
-            let remaining = if reading.record == Record::Absent { Some(Duration::ZERO) } else { reading.remaining };
-            self.revocations.revoke(&key, remaining, &self.store, worker).await?;
+    /// Ends a session for good.
+    pub(super) async fn end(self: &Arc<Self>, key: &str, worker: Worker) -> Result<(), Outage> {
+        let mut remaining = None;
+        if self.revocations.tombstone_key(key).is_some() {
+            let reading = self.store.read_whole(worker, key, [None; 2]).await?;
+            remaining = if reading.record == Record::Absent { Some(Duration::ZERO) } else { reading.remaining };
         }
-        let deleted = self.store.delete(worker, &key).await;
-        self.changed(&key, Change::Deleted, worker);
+        self.end_record(key, remaining, worker).await
+    }
+
+    /// As [`Sessions::end`], of a record that has so long left. Where an app may be about to write it again, that it was
+    /// revoked is known before the record is gone.
+    pub(super) async fn end_record(
+        self: &Arc<Self>,
+        key: &str,
+        remaining: Option<Duration>,
+        worker: Worker,
+    ) -> Result<(), Outage> {
+        if self.revocations.tombstone_key(key).is_some() {
+            self.revocations.revoke(key, remaining, &self.store, worker).await?;
+        }
+        let deleted = self.store.delete(worker, key).await;
+        self.changed(key, Change::Deleted, worker);
         deleted.map(drop)
     }
 
@@ -173,24 +204,40 @@ impl Sessions {
         id: &SessionId,
         worker: Worker,
     ) -> Result<Updated, Disobedience> {
-        let change = |record: &[u8]| {
-            let rewritten = own.rewrite(record, clock::since_epoch(), |data| commands.change(data))?;
-            rewritten.map(|record| seal(commands, &record)).transpose()
-        };
-        let key = self.format.key(id);
-        let updated = self.store.update(worker, &key, change).await;
-        self.changed(&key, Change::Written, worker);
-        updated.map_err(|cause| match cause {
-            NotUpdated::Outage(outage) => Disobedience::Outage(outage),
-            NotUpdated::Refused(fault) => Disobedience::Fault(fault),
-        })
+        let (key, mut enlisted) = (self.format.key(id), None);
+        loop {
+            let change = |record: &[u8]| {
+                let rewritten = own.rewrite(record, clock::since_epoch(), |data| {
+                    let before = self.user_in(data);
+                    commands.change(data).map_err(Unchanged::Fault)?;
+                    match self.user_in(data) {
+                        Some(user) if Some(&user) != before.as_ref() && Some(&user) != enlisted.as_ref() => {
+                            Err(Unchanged::Joins(user))
+                        }
+                        _ => Ok(()),
+                    }
+                })?;
+                rewritten.map(|record| seal(commands, &record).map_err(Unchanged::Fault)).transpose()
+            };
+            let updated = self.store.update(worker, &key, change).await;
+            self.changed(&key, Change::Written, worker);
+            match updated {
+                Ok(updated) => return Ok(updated),
+                Err(NotUpdated::Outage(outage)) => return Err(Disobedience::Outage(outage)),
+                Err(NotUpdated::Refused(Unchanged::Fault(fault))) => return Err(Disobedience::Fault(fault)),
+                Err(NotUpdated::Refused(Unchanged::Joins(user))) => {
+                    self.enlist(&key, &user, worker).await.map_err(Disobedience::Outage)?;
+                    enlisted = Some(user);
+                }
+            }
+        }
     }
 
     /// Creates a record under a fresh id; returns the cookie that names it.
     async fn begin(
-        &self,
+        self: &Arc<Self>,
         own: &Own,
-        (record, ttl): (Bytes, Duration),
+        Draft { record, ttl, user }: Draft,
         https: bool,
         worker: Worker,
     ) -> Result<HeaderValue, Disobedience> {
@@ -198,20 +245,38 @@ impl Sessions {
         let mut random = [0; ID_BYTES];
         getrandom::fill(&mut random).map_err(|_| outage("the system has no random bytes"))?;
         let id = SessionId::new(URL_SAFE_NO_PAD.encode(random));
-        let created = self.store.create(worker, &self.format.key(&id), record, ttl).await;
+        let key = self.format.key(&id);
+        if let Some(user) = user {
+            self.enlist(&key, &user, worker).await.map_err(Disobedience::Outage)?;
+        }
+        let created = self.store.create(worker, &key, record, ttl).await;
         if !created.map_err(Disobedience::Outage)? {
             return Err(outage("a fresh id is taken"));
         }
         line(&own.cookie(own.sign(&id), https, Some(clock::since_epoch())))
     }
+
+    fn draft(&self, own: &Own, commands: &Commands, https: bool) -> Result<Draft, Disobedience> {
+        let mut data = commands.login.clone().unwrap_or(Value::Map(Vec::new()));
+        commands.change(&mut data).map_err(Disobedience::Fault)?;
+        let user = self.user_in(&data);
+        let (record, ttl) = own.begin(data, https, clock::since_epoch());
+        Ok(Draft { record: seal(commands, &record).map_err(Disobedience::Fault)?, ttl, user })
+    }
 }
 
-/// A new session's record, and how long it lives.
-fn draft(own: &Own, commands: &Commands, https: bool) -> Result<(Bytes, Duration), Disobedience> {
-    let mut data = commands.login.clone().unwrap_or(Value::Map(Vec::new()));
-    commands.change(&mut data).map_err(Disobedience::Fault)?;
-    let (record, ttl) = own.begin(data, https, clock::since_epoch());
-    Ok((seal(commands, &record).map_err(Disobedience::Fault)?, ttl))
+/// A new session's record, how long it lives, and whose it is.
+struct Draft {
+    record: Bytes,
+    ttl: Duration,
+    user: Option<String>,
+}
+
+/// Why a record was not changed.
+enum Unchanged {
+    Fault(CommandFault),
+    /// It would be this user's, and the user must be known to have it before.
+    Joins(String),
 }
 
 fn cleared(own: &Own, https: bool) -> Result<HeaderValue, Disobedience> {

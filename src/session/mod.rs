@@ -16,6 +16,7 @@ mod need;
 mod newcomers;
 mod recent;
 mod revocation;
+mod roster;
 pub mod store;
 mod tether;
 pub mod value;
@@ -43,6 +44,7 @@ use near_cache::NearCache;
 pub use need::Need;
 use recent::Recent;
 use revocation::Revocations;
+use roster::Roster;
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
@@ -76,6 +78,7 @@ pub struct Sessions {
     revocations: Revocations,
     deletion_is_final: bool,
     newcomers: Recent<()>,
+    roster: Option<Roster>,
     store: Store,
     verdicts: Verdicts,
     near: Option<NearCache>,
@@ -183,6 +186,7 @@ impl Sessions {
             revocations: Revocations::compile(config),
             deletion_is_final: config.deletion_is_final,
             newcomers: Recent::default(),
+            roster: Roster::compile(config),
             near: None,
             tethers: Arc::default(),
         }

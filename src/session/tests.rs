@@ -35,6 +35,7 @@ pub(crate) fn config(format: FormatConfig) -> config::session::Session {
         same_site: None,
         lifetime: config::session::Lifetime::default(),
         revocable: false,
+        steered: false,
         deletion_is_final: false,
         namespace: "onedoor:".to_owned(),
         span: 0..0,

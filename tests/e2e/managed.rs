@@ -1,6 +1,6 @@
 //! Managed sessions: an upstream with authority steers them by response headers, in any language.
 
-use crate::harness::{Connection, Gateway, Jar, Redis, Reply, Upstream, eventually, get, post};
+use crate::harness::{Cluster, Connection, Gateway, Jar, Redis, Reply, Upstream, eventually, get, post};
 use std::thread;
 
 /// Stands for a command of more than 16 KiB, which would not fit into a query.
@@ -218,8 +218,7 @@ fn a_command_that_cannot_be_obeyed_is_502_and_names_itself_in_the_log() {
         ("Session-Update", "42"),
         ("Session-Update", TOO_LARGE),
         ("Session-Increment", r#"{"count":"one"}"#),
-        ("Session-Logout", "everywhere"),
-        ("Session-Logout", "that"),
+        ("Session-Logout", "everyone"),
     ];
     for (command, value) in table {
         let mut jar = stage.logged_in();
@@ -297,4 +296,114 @@ fn express_sessions_can_be_managed_too() {
     assert_eq!(stage.seen(&jar, "x-seen-count").as_deref(), Some("2"));
     stage.steer(&mut jar, "Session-Logout", "this");
     assert!(stage.redis.keys("sess:*").is_empty());
+}
+
+/// A gateway whose one service begins and ends sessions as its path says.
+fn authority(url: &str, app: &Upstream) -> Gateway {
+    let app = app.url();
+    Gateway::start(format!(
+        r#"
+        [store]
+        url = "{url}"
+        timeout = "2s"
+        [session]
+        format = "onedoor"
+        [upstreams]
+        auth = {{ endpoints = "{app}", session_authority = true }}
+        [[rules]]
+        path = ["/login", "/steer"]
+        dest = "auth"
+        session = "optional"
+        [[rules]]
+        dest = "auth"
+        "#
+    ))
+}
+
+fn logged_in(gateway: &Gateway, user: &str) -> Jar {
+    let mut jar = Jar::default();
+    let target = format!("/steer?Session-Login=%7B%22user%22%3A%7B%22id%22%3A%22{user}%22%7D%7D");
+    assert_eq!(jar.send(get(&target), gateway.address).status(), 200);
+    jar
+}
+
+fn leave_everywhere(gateway: &Gateway, jar: &Jar) -> crate::harness::Message {
+    gateway.send(&jar.with(get("/steer?Session-Logout=everywhere")))
+}
+
+fn status(gateway: &Gateway, jar: &Jar) -> u16 {
+    gateway.send(&jar.with(get("/"))).status()
+}
+
+#[test]
+fn a_thousand_sessions_of_one_user_end_at_once_in_every_gateway() {
+    let (redis, app) = (Redis::start(), steering());
+    let gateways = [(); 2].map(|()| authority(&redis.url(), &app));
+    gateways.iter().for_each(Gateway::armed);
+    let jars: Vec<Jar> = thread::scope(|scope| {
+        let begin = |at: usize| {
+            let gateway = &gateways[at % 2];
+            scope.spawn(move || (0..250).map(|_| logged_in(gateway, "42")).collect::<Vec<_>>())
+        };
+        let begun: Vec<_> = (0..4).map(begin).collect();
+        begun.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let other = logged_in(&gateways[0], "4");
+    for jar in jars.iter().step_by(20).chain([&other]) {
+        assert!(gateways.iter().all(|gateway| status(gateway, jar) == 200), "both remember it");
+    }
+    let response = leave_everywhere(&gateways[1], &jars[999]);
+    assert_eq!(response.status(), 200);
+    assert!(response.header("set-cookie").unwrap().contains("Max-Age=0"));
+    eventually("all are refused", || {
+        let refused = |jar: &Jar| gateways.iter().all(|gateway| status(gateway, jar) == 401);
+        jars.iter().step_by(20).chain(jars.last()).all(refused).then_some(())
+    });
+    assert_eq!(redis.keys("onedoor:session:*").len(), 1, "nobody's but the other user's");
+    assert!(gateways.iter().all(|gateway| status(gateway, &other) == 200));
+    assert_eq!(redis.keys("onedoor:user:*").len(), 1, "a roster without sessions is gone");
+}
+
+#[test]
+fn a_logout_everywhere_that_fails_half_way_says_so_and_can_be_tried_again() {
+    let (redis, app) = (Redis::start(), steering());
+    let gateway = authority(&redis.url(), &app);
+    let jars: Vec<Jar> = (0..10).map(|_| logged_in(&gateway, "42")).collect();
+    // Some are gone; then the server takes no more.
+    redis.ask(&["ACL", "SETUSER", "default", "-zrem"]);
+    let response = leave_everywhere(&gateway, &jars[0]);
+    assert_eq!((response.status(), response.reason().as_str()), (503, "store_unavailable"));
+    assert_eq!(response.header("set-cookie"), None);
+    assert_eq!(status(&gateway, &jars[0]), 200, "who tries again must be known");
+    redis.ask(&["ACL", "SETUSER", "default", "+zrem", "-del"]);
+    assert_eq!(leave_everywhere(&gateway, &jars[0]).status(), 503);
+    assert_eq!(status(&gateway, &jars[0]), 200);
+    redis.ask(&["ACL", "SETUSER", "default", "+@all"]);
+    assert_eq!(leave_everywhere(&gateway, &jars[0]).status(), 200);
+    assert!(jars.iter().all(|jar| status(&gateway, jar) == 401));
+    // Who cannot be enlisted is not logged in.
+    redis.ask(&["ACL", "SETUSER", "default", "-zadd"]);
+    let refused = gateway.get("/steer?Session-Login=%7B%22user%22%3A%7B%22id%22%3A%2242%22%7D%7D");
+    assert_eq!((refused.status(), refused.header("set-cookie")), (503, None));
+    assert!(redis.keys("onedoor:session:*").is_empty());
+}
+
+#[test]
+fn in_a_cluster_sessions_of_all_slots_end_or_none_is_said_to() {
+    let (cluster, app) = (Cluster::start(0), steering());
+    let gateway = authority(&cluster.url(), &app);
+    let jars: Vec<Jar> = (0..30).map(|_| logged_in(&gateway, "42")).collect();
+    let records = || -> Vec<usize> { cluster.nodes.iter().map(|node| node.keys("onedoor:session:*").len()).collect() };
+    let before = records();
+    assert!(before.iter().sum::<usize>() == 30 && before.iter().all(|records| *records > 0), "{before:?}");
+    let hung = (0..3).find(|node| cluster.nodes[*node].keys("onedoor:user:*").is_empty()).unwrap();
+    cluster.nodes[hung].pause();
+    // One whose session is on a server that works.
+    let leaver = eventually("some are still known", || jars.iter().find(|jar| status(&gateway, jar) == 200));
+    let response = leave_everywhere(&gateway, leaver);
+    assert_eq!((response.status(), response.header("set-cookie")), (503, None));
+    cluster.nodes[hung].resume();
+    eventually("it succeeds", || (leave_everywhere(&gateway, leaver).status() == 200).then_some(()));
+    eventually("all are gone", || (records() == [0, 0, 0]).then_some(()));
+    assert!(jars.iter().all(|jar| status(&gateway, jar) == 401));
 }

@@ -131,10 +131,6 @@ fn express(url: &str, app: &str, cache: &str) -> String {
     )
 }
 
-fn armed(gateway: &Gateway) {
-    gateway.armed();
-}
-
 #[test]
 fn a_logout_ends_what_the_session_has_open_and_nothing_else() {
     let app = service(|request| match request.target() {
@@ -176,13 +172,47 @@ fn a_logout_ends_what_the_session_has_open_and_nothing_else() {
 }
 
 #[test]
+fn a_logout_everywhere_ends_what_all_of_the_users_sessions_have_open_in_every_gateway() {
+    let redis = Redis::start();
+    let app = service(|request| match request.target() {
+        "/login" => format!("Session-Login: {{\"user\":{{\"id\":\"{}\"}}}}\r\n", request.text()),
+        "/logout" => "Session-Logout: everywhere\r\n".to_owned(),
+        _ => String::new(),
+    });
+    for format in ["\"onedoor\"".to_owned(), format!("\"express\"\nsecrets = [\"{SECRET}\"]\nuser = \"user.id\"")] {
+        let url = redis.url();
+        let gateways = [(); 2].map(|()| {
+            Gateway::start(format!(
+                "[store]\nurl = \"{url}\"\n[session]\nformat = {format}\n[upstreams]\n\
+                 app = {{ endpoints = \"{app}\", session_authority = true }}\n\
+                 [[rules]]\npath = \"/login\"\ndest = \"app\"\nsession = \"optional\"\n[[rules]]\ndest = \"app\"\n"
+            ))
+        });
+        gateways.iter().for_each(Gateway::armed);
+        let [mut leaver, elsewhere, stayer] = ["42", "42", "4"].map(|user| {
+            let mut jar = Jar::default();
+            assert_eq!(jar.send(post("/login", user), gateways[0].address).status(), 200);
+            jar
+        });
+        let open = |jar: &Jar| [0, 1].map(|at: usize| socket(gateways[at].address, "/", &jar.text()));
+        let (mut others, mut own, mut foreign) = (open(&elsewhere), open(&leaver), open(&stayer));
+        assert_eq!(leaver.send(post("/logout", ""), gateways[1].address).status(), 200);
+        others.iter_mut().chain(&mut own).for_each(is_told);
+        foreign.iter_mut().for_each(works);
+        for gateway in &gateways {
+            assert_eq!(gateway.send(&elsewhere.with(get("/"))).status(), 401);
+        }
+    }
+}
+
+#[test]
 fn what_happens_to_a_record_ends_its_streams_in_every_gateway() {
     for flags in ["Kg$hxe", ""] {
         let redis = Redis::start();
         redis.ask(&["CONFIG", "SET", "notify-keyspace-events", flags]);
         let app = service(|_| String::new());
         let gateways = [(); 2].map(|()| Gateway::start(express(&redis.url(), &app, "")));
-        gateways.iter().for_each(armed);
+        gateways.iter().for_each(Gateway::armed);
         let both = |path: &str, cookie: &str| [0, 1].map(|at: usize| socket(gateways[at].address, path, cookie));
         let admin = record("42", "[\"admin\"]");
         let cookie = store_session(&redis, "one", &admin);
@@ -234,7 +264,7 @@ fn an_answer_that_goes_on_and_on_breaks_off_with_its_session() {
     let redis = Redis::start();
     let app = service(|_| String::new());
     let gateway = Gateway::start(express(&redis.url(), &app, ""));
-    armed(&gateway);
+    gateway.armed();
     let cookie = store_session(&redis, "one", &record("42", "[]"));
     let mut lines = stream(gateway.address, "/lines", &cookie);
     eventually("it counts as a stream", || {
@@ -251,7 +281,7 @@ fn another_configuration_judges_what_is_open() {
     let app = service(|_| String::new());
     let before = express(&redis.url(), &app, "");
     let gateway = Gateway::start(&before);
-    armed(&gateway);
+    gateway.armed();
     let text = record("42", "[]");
     let [one, two] = ["one", "two"].map(|id| store_session(&redis, id, &text));
     redis.set("sess:two", text.replacen("{\"id\"", "{\"name\":\"zoe\",\"id\"", 1));

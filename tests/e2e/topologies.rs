@@ -1,8 +1,8 @@
 //! Where sessions live: behind TLS, an ACL, sentinels, in a cluster; and what happens when a part of that goes away.
 
 use crate::harness::{
-    ARMED, Cluster, Gateway, Listener, Redis, SECRET, Sentinel, Setup, Upstream, eventually, free_address, get, record,
-    signed,
+    ARMED, Cluster, Gateway, Jar, Listener, Redis, Reply, SECRET, Sentinel, Setup, Upstream, eventually, free_address,
+    get, record, signed,
 };
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use std::time::{Duration, Instant};
@@ -121,6 +121,28 @@ fn the_rights_that_the_readme_names_are_enough() {
     passes(&gateway, "one");
     assert_eq!(status(&gateway, "none"), 401);
     store_is(&gateway, "ok");
+    nothing_was_denied(&redis);
+}
+
+#[test]
+fn the_rights_for_steered_sessions_are_enough() {
+    let redis = Redis::start();
+    grant(&redis, "+zadd +zrange +zrangebyscore +zrem");
+    let app = Upstream::start(|request| match request.target() {
+        "/login" => Reply::new(200, &[("Session-Login", "{\"user\":{\"id\":\"42\"}}")], ""),
+        "/logout" => Reply::new(200, &[("Session-Logout", "everywhere")], ""),
+        _ => Reply::new(200, &[("Session-Increment", "{\"count\":1}")], ""),
+    });
+    let (url, app) = (format!("redis://onedoor:change-me@{}", redis.address()), app.url());
+    let gateway = Gateway::start(format!(
+        "[store]\nurl = \"{url}\"\n[session]\nformat = \"onedoor\"\n[upstreams]\n\
+         app = {{ endpoints = \"{app}\", session_authority = true }}\n\
+         [[rules]]\npath = \"/login\"\ndest = \"app\"\nsession = \"optional\"\n[[rules]]\ndest = \"app\"\n"
+    ));
+    let mut jar = Jar::default();
+    for (path, wanted) in [("/login", 200), ("/", 200), ("/logout", 200), ("/", 401)] {
+        assert_eq!(jar.send(get(path), gateway.address).status(), wanted, "{path}");
+    }
     nothing_was_denied(&redis);
 }
 

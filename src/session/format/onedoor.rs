@@ -61,6 +61,11 @@ impl Onedoor {
         if ends <= now { Err(Absence::Expired) } else { Ok(Opened { data, ends: Some(ends) }) }
     }
 
+    /// How long a session may live.
+    pub(in crate::session) fn max_age(&self) -> Duration {
+        self.max_age
+    }
+
     /// When a session began that ends then.
     pub(in crate::session) fn begun(&self, ends: Duration) -> Duration {
         ends.saturating_sub(self.max_age)

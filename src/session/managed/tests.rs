@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    config::session::{Format as FormatConfig, SameSite},
+    config::session::{Format as FormatConfig, SameSite, Session},
     redis::server::Server,
     session::{
         Absence, Activity, Verdict,
@@ -33,8 +33,9 @@ struct Browser {
 
 impl Browser {
     fn new(format: FormatConfig, store: Store) -> Self {
+        let config = Session { steered: true, ..config(format) };
         Self {
-            sessions: Arc::new(Sessions::compile(&config(format), store, &Metrics::new(1))),
+            sessions: Arc::new(Sessions::compile(&config, store, &Metrics::new(1))),
             https: false,
             jar: HeaderMap::new(),
         }
@@ -43,7 +44,7 @@ impl Browser {
     /// One request whose response carries `lines`; keeps the cookies it sets and returns their lines.
     async fn obey(&mut self, lines: &[(&str, &str)]) -> Result<Vec<String>, Disobedience> {
         let presented = self.sessions.identify(&self.jar, self.https, Activity::Counts, W).await.presented;
-        let set = self.sessions.obey(&commands(lines), presented.as_ref(), self.https, W).await?;
+        let set = self.sessions.obey(&commands(lines), presented.as_ref(), None, self.https, W).await?;
         let set: Vec<_> = set.iter().map(|line| line.to_str().unwrap().to_owned()).collect();
         if let Some(line) = set.last() {
             self.jar = cookies(&[line.split(';').next().unwrap()]);
@@ -85,7 +86,12 @@ fn commands_leave_the_header_and_nothing_else_does() {
         ("set-cookie", "a=b"),
     ]);
     let taken = Commands::take(&mut response).unwrap().unwrap();
-    assert!(taken.logout && taken.login.is_some() && taken.update.is_some() && taken.increment.is_some());
+    assert!(
+        taken.logout == Some(Logout::This)
+            && taken.login.is_some()
+            && taken.update.is_some()
+            && taken.increment.is_some()
+    );
     assert_eq!(response, headers(&[("sessions-left", "stays"), ("set-cookie", "a=b")]));
     assert_eq!(Commands::take(&mut response), Ok(None));
 }
@@ -95,7 +101,7 @@ fn a_command_that_cannot_be_obeyed_names_its_header_and_is_removed_all_the_same(
     let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(COMMAND_MAX));
     let refused: &[(&[(&str, &str)], &str)] = &[
         (&[("session-logn", "{\"user\":{\"id\":1}}")], "session-…"),
-        (&[("session-logout", "everywhere")], "session-logout"),
+        (&[("session-logout", "everyone")], "session-logout"),
         (&[("session-logout", "This")], "session-logout"),
         (&[("session-logout", "")], "session-logout"),
         (&[("session-login", "")], "session-login"),
@@ -167,6 +173,57 @@ async fn a_login_kills_the_old_id_and_keeps_none_of_its_data() {
 }
 
 #[tokio::test]
+async fn everywhere_ends_every_session_of_a_user_and_nobody_elses() {
+    on_each(async |mut browser| {
+        let sessions = browser.sessions.clone();
+        let beside = || Browser { sessions: sessions.clone(), https: false, jar: HeaderMap::new() };
+        let (mut phone, mut other, mut renamed, mut guest) = (beside(), beside(), beside(), beside());
+        for browser in [&mut browser, &mut phone] {
+            browser.obey(&[("session-login", r#"{"user":{"id":"42"}}"#)]).await.unwrap();
+        }
+        other.obey(&[("session-login", r#"{"user":{"id":"4"}}"#)]).await.unwrap();
+        guest.obey(&[("session-update", r#"{"cart":1}"#)]).await.unwrap();
+        renamed.obey(&[("session-login", r#"{"user":{"id":"5"}}"#)]).await.unwrap();
+        renamed.obey(&[("session-update", r#"{"user":{"id":"42"}}"#)]).await.unwrap();
+        let mut left = beside();
+        left.obey(&[("session-login", r#"{"user":{"id":"42"}}"#)]).await.unwrap();
+        left.obey(&[("session-update", r#"{"user":{"id":"6"}}"#)]).await.unwrap();
+
+        let before = browser.jar.clone();
+        let all = [("session-logout", "everywhere"), ("session-login", r#"{"user":{"id":"42"},"new":true}"#)];
+        browser.obey(&all).await.unwrap();
+        assert!(browser.record().await.unwrap().contains("\"new\":true"), "who logs in afterwards stays");
+        browser.jar = before;
+        for browser in [&browser, &phone, &renamed] {
+            let gone = browser.record().await.unwrap_err();
+            assert!(matches!(gone, Absence::NotFound | Absence::Revoked), "{gone}");
+        }
+        for browser in [&other, &left] {
+            assert!(browser.record().await.is_ok(), "another user's");
+        }
+        assert_eq!(guest.record().await, Err(Absence::Anonymous));
+        let cleared = guest.obey(&[("session-logout", "everywhere")]).await.unwrap();
+        assert!(cleared[0].contains("Max-Age=0"), "{cleared:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn everywhere_ends_sessions_too_that_an_app_began() {
+    let server = Server::start(&[]);
+    let mut browser = Browser::new(express(&[SECRET]), store(Some(&server)));
+    let (sessions, id) = (browser.sessions.clone(), SessionId::new("an-app-s"));
+    let cookie = format!("connect.sid={}", sessions.format.own().unwrap().sign(&id));
+    let app = Browser { sessions: sessions.clone(), https: false, jar: cookies(&[&cookie]) };
+    let record = r#"{"cookie":{},"user":{"id":"42"}}"#.into();
+    sessions.store.create(W, &sessions.format.key(&id), record, Duration::from_secs(60)).await.unwrap();
+    assert!(app.record().await.is_ok());
+    browser.obey(&[("session-login", r#"{"user":{"id":"42"}}"#)]).await.unwrap();
+    browser.obey(&[("session-logout", "everywhere")]).await.unwrap();
+    assert_eq!(app.record().await, Err(Absence::NotFound));
+}
+
+#[tokio::test]
 async fn all_commands_at_once_are_obeyed_in_their_order() {
     on_each(async |mut browser| {
         browser.obey(&[("session-login", r#"{"user":{"id":"a"}}"#)]).await.unwrap();
@@ -192,7 +249,7 @@ async fn an_update_of_a_session_that_ended_meanwhile_starts_a_new_one_without_a_
         let presented = browser.sessions.identify(&browser.jar, false, Activity::Counts, W).await.presented.unwrap();
         browser.obey(&[("session-logout", "this")]).await.unwrap();
         let late = commands(&[("session-update", r#"{"cart":1}"#)]);
-        let set = browser.sessions.obey(&late, Some(&presented), false, W).await.unwrap();
+        let set = browser.sessions.obey(&late, Some(&presented), None, false, W).await.unwrap();
         assert_eq!(set.len(), 1);
         let old = format!("{}={}", browser.sessions.format.cookie_name(false), browser.sessions.sign(&presented));
         browser.jar = cookies(&[&old]);
@@ -241,7 +298,7 @@ async fn parallel_increments_lose_nothing() {
             let (sessions, presented) = (sessions.clone(), presented.clone());
             increments.spawn(async move {
                 let one = commands(&[("session-increment", r#"{"big":1,"in":{"side":2}}"#)]);
-                assert_eq!(sessions.obey(&one, Some(&presented), false, W).await, Ok(vec![]));
+                assert_eq!(sessions.obey(&one, Some(&presented), None, false, W).await, Ok(vec![]));
             });
         }
         increments.join_all().await;
@@ -302,7 +359,7 @@ async fn a_store_that_is_down_is_an_outage() {
     server.kill();
     let down = clock::now();
     let logout = commands(&[("session-logout", "this")]);
-    let answer = browser.sessions.obey(&logout, presented.as_ref(), false, W).await;
+    let answer = browser.sessions.obey(&logout, presented.as_ref(), None, false, W).await;
     assert!(matches!(answer, Err(Disobedience::Outage(_))), "{answer:?}");
     assert!(down.elapsed() < Duration::from_secs(4));
 }

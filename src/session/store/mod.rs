@@ -1,6 +1,7 @@
 //! Where records live: Redis, or this process's memory.
 
 mod memory;
+mod roster;
 
 use crate::{
     clock,
