@@ -88,6 +88,39 @@ pub fn is_split(headers: &HeaderMap) -> bool {
     headers.keys_len() < headers.len() && headers.get_all(COOKIE).iter().nth(1).is_some()
 }
 
+/// Whether a quoted value holds a semicolon, which does not end it for Werkzeug: what follows it is no cookie to it.
+pub fn quotes_a_semicolon(headers: &HeaderMap) -> bool {
+    headers.get_all(COOKIE).into_iter().any(|line| {
+        let (line, mut end) = (line.as_bytes(), 0);
+        line.split(|byte| *byte == b';').any(|piece| {
+            let start = end;
+            end += piece.len() + 1;
+            let equals = piece.iter().position(|byte| *byte == b'=');
+            equals.is_some_and(|at| is_quoted_beyond(line[start + at + 1..].trim_ascii_start()))
+        })
+    })
+}
+
+/// Whether a quoted value begins here that holds a semicolon and ends at one, or at the end of the line.
+fn is_quoted_beyond(text: &[u8]) -> bool {
+    let Some(text) = text.strip_prefix(b"\"") else { return false };
+    let mut escaped = false;
+    let length = text.iter().position(|byte| {
+        let closes = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        closes
+    });
+    length.is_some_and(|length| {
+        let ends = matches!(text[length + 1..].trim_ascii_start(), [] | [b';', ..]);
+        ends && text[..length].contains(&b';')
+    })
+}
+
+/// Whether a Cookie line holds what is no ASCII.
+pub fn is_beyond_ascii(headers: &HeaderMap) -> bool {
+    headers.get_all(COOKIE).into_iter().any(|line| !line.as_bytes().is_ascii())
+}
+
 fn pieces(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     headers.get_all(COOKIE).into_iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
 }
@@ -135,6 +168,25 @@ mod tests {
         rewrite(&mut headers, keep);
         assert!(!is_split(&headers));
         headers.get(COOKIE).map(|value| value.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_quote_may_reach_over_a_semicolon() {
+        for line in [&b"a=\"b; c=d\""[..], b"x; a= \"b;\"; c", b"a=\"\\\"; b\" ; c"] {
+            assert!(quotes_a_semicolon(&headers(&[b"z=1", line])), "{line:?}");
+        }
+        for line in [
+            &b"a=\"b\"; c=\"d\""[..],
+            b"a=\"b; c=d",
+            b"a=b\"; c=d\"",
+            b"a=\"b\\\"; c=d",
+            b"a=\"b; c=\"d",
+            b"a=b \"c;\"",
+            b"",
+        ] {
+            assert!(!quotes_a_semicolon(&headers(&[line])), "{line:?}");
+        }
+        assert_eq!([&b"a=b"[..], b"a=\xe9"].map(|line| is_beyond_ascii(&headers(&[line]))), [false, true]);
     }
 
     #[test]

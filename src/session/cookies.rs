@@ -172,7 +172,8 @@ impl Sessions {
 
     pub(super) fn pairs<'a>(&'a self, headers: &'a HeaderMap, https: bool) -> impl Iterator<Item = Pair<'a>> {
         let name = self.format.cookie_name(https).as_bytes();
-        cookie_header::pairs(headers).filter(move |pair| self.counts(pair, name))
+        let overlooked = self.format.overlooks(headers);
+        cookie_header::pairs(headers).filter(move |pair| !overlooked && self.counts(pair, name))
     }
 
     /// Whether the apps, too, read a pair as a cookie of this name with this value.

@@ -19,7 +19,8 @@ pub(super) fn read(record: &[u8]) -> Result<Value, Absence> {
     let Value::Map(mut entries) = json::read(record)? else { return Err(Absence::Unreadable("not an object")) };
     for (_, value) in &mut entries {
         let Value::Text(text) = &value else { return Err(Absence::Unreadable("a member that is not JSON in a text")) };
-        *value = json::read(text.as_bytes())?;
+        // Each is read when the app asks for it: one that is no JSON spoils no other.
+        *value = json::read(text.as_bytes()).unwrap_or_else(|_| Value::Shown(text.clone()));
     }
     Ok(Value::Map(entries))
 }
@@ -50,9 +51,8 @@ mod tests {
     fn members_are_json_in_texts() {
         let read = |record: &str| read(record.as_bytes()).map(|value| write(&value));
         assert_eq!(read(r#"{"n":"7","user":"{\"id\":\"x\"}"}"#).as_deref(), Ok(r#"{"n":7,"user":{"id":"x"}}"#));
-        for record in
-            ["[]", r#"{"n":7}"#, r#"{"n":"zoe"}"#, r#"{"n":""}"#, "", &format!(r#"{{"n":"{}"}}"#, "[".repeat(99_999))]
-        {
+        assert_eq!(read(r#"{"n":"7","x":"zoe","y":""}"#).as_deref(), Ok(r#"{"n":7,"x":"zoe","y":""}"#));
+        for record in ["[]", r#"{"n":7}"#, ""] {
             assert!(matches!(read(record), Err(Absence::Unreadable(_))), "{record}");
         }
     }

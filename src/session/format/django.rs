@@ -2,11 +2,11 @@
 
 use super::{
     Absence, Fault, Presented, SessionId, Value,
-    python::{self, unquote, unsign},
+    python::{self, unquote},
 };
 use crate::{
     secret::Secret,
-    session::value::{msgpack::Keys, zlib},
+    session::value::{json::Author, msgpack::Keys, zlib},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::{
@@ -37,17 +37,21 @@ impl Django {
     pub(super) fn read(&self, record: &[u8]) -> Result<Value, Absence> {
         if self.0.is_empty() {
             return Ok(match record {
-                [ZLIB, ..] => python::read(&zlib::unpack(record)?, Keys::Texts)?,
-                _ => python::read(record, Keys::Texts)?,
+                [ZLIB, ..] => python::read(&zlib::unpack(record)?, Keys::Texts, Author::Python)?,
+                _ => python::read(record, Keys::Texts, Author::Python)?,
             });
         }
         let text = str::from_utf8(record).map_err(|_| NOT_SIGNED)?;
-        let text = unsign(text, ':', &self.0).map_err(|_| NOT_SIGNED)?;
+        let (text, signature) = text.rsplit_once(':').ok_or(NOT_SIGNED)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| NOT_SIGNED)?;
+        if !self.0.iter().any(|key| hmac::verify(key, text.as_bytes(), &signature).is_ok()) {
+            return Err(NOT_SIGNED.into());
+        }
         let (data, _signed_at) = text.rsplit_once(':').ok_or(NOT_SIGNED)?;
         let decode = |data: &str| URL_SAFE_NO_PAD.decode(data).map_err(|_| Fault("not base64url"));
         Ok(match data.strip_prefix('.') {
-            Some(packed) => python::read(&zlib::unpack(&decode(packed)?)?, Keys::Texts)?,
-            None => python::read(&decode(data)?, Keys::Texts)?,
+            Some(packed) => python::read(&zlib::unpack(&decode(packed)?)?, Keys::Texts, Author::Python)?,
+            None => python::read(&decode(data)?, Keys::Texts, Author::Python)?,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! express-session with connect-redis: a signed cookie, a JSON record that the app itself keeps alive.
 
 use super::{Absence, Fault, Opened, Selection, SessionId, Value, json, own::same_site};
-use crate::{config::session, secret::Secret};
+use crate::{config::session, secret::Secret, session::value::json::Author};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use cookie::{Cookie, time::OffsetDateTime};
 use jiff::Timestamp;
@@ -138,7 +138,11 @@ impl fmt::Debug for Express {
 
 /// Reads what is selected of a record: `null` is no session to connect-redis, anything but an object is none that the app could use.
 pub(super) fn open(record: &[u8], selection: &Selection) -> Result<Opened, Absence> {
-    match json::read_selected(record, selection) {
+    open_as(Author::JavaScript, record, selection)
+}
+
+fn open_as(author: Author, record: &[u8], selection: &Selection) -> Result<Opened, Absence> {
+    match json::read_selected(author, record, selection) {
         Ok(data @ Value::Map(_)) => Ok(Opened { data, ends: None }),
         Ok(Value::Null) => Err(Absence::NotFound),
         Ok(_) => Err(Absence::Unreadable("not an object")),
@@ -146,9 +150,9 @@ pub(super) fn open(record: &[u8], selection: &Selection) -> Result<Opened, Absen
     }
 }
 
-/// Changes everything but the member `cookie`.
+/// Changes everything but the member `cookie`. A record that could not be written again as it was is left alone.
 pub(super) fn rewrite<E>(record: &[u8], change: impl FnOnce(&mut Value) -> Result<(), E>) -> Result<Option<Value>, E> {
-    let Ok(Opened { data: Value::Map(entries), .. }) = open(record, &Selection::whole()) else {
+    let Ok(Opened { data: Value::Map(entries), .. }) = open_as(Author::Anyone, record, &Selection::whole()) else {
         return Ok(None);
     };
     let (mut own, entries) = entries.into_iter().partition::<Vec<_>, _>(|(key, _)| &**key == COOKIE);

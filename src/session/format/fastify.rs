@@ -1,7 +1,7 @@
 //! @fastify/session with connect-redis: express' signature without its mark, and a record that knows when it ends.
 
 use super::{Absence, Opened, Presented, SessionId, Value, express, json};
-use crate::secret::Secret;
+use crate::{secret::Secret, session::value::json::Author};
 use jiff::Timestamp;
 use ring::hmac;
 use std::time::Duration;
@@ -26,9 +26,14 @@ impl Fastify {
 
 /// Reads a record; the app refuses one whose `cookie.expires` has passed, whatever Redis says.
 pub(super) fn read(record: &[u8], now: Duration) -> Result<Opened, Absence> {
-    let data = json::read(record)?;
-    let ends = match data.member("cookie").and_then(|cookie| cookie.member("expires")) {
-        None | Some(Value::Null) => None,
+    let data = json::read_as(Author::JavaScript, record)?;
+    let member = |name: &str| data.member("cookie").and_then(|cookie| cookie.member(name));
+    let ends = match member("expires") {
+        // It takes these for the time that is left.
+        None | Some(Value::Null) => ["originalMaxAge", "maxAge"].into_iter().find_map(|name| match member(name) {
+            Some(Value::Integer(left) | Value::Float(left)) if left.starts_with('-') => Some(Duration::ZERO),
+            _ => None,
+        }),
         Some(Value::Text(text)) => {
             let expires: Timestamp = text.parse().map_err(|_| EXPIRES)?;
             // What ended before 1970 ended.
@@ -87,6 +92,10 @@ mod tests {
         assert_eq!(read("\"2026-11-20T23:18:20.000Z\""), Err(Absence::Lapsed));
         assert_eq!(read("\"1960-01-01T00:00:00Z\""), Err(Absence::Lapsed));
         assert_eq!(read("null"), Ok(None));
+        for left in ["\"originalMaxAge\":-1", "\"maxAge\":-0.5,\"expires\":null"] {
+            let record = format!("{{\"cookie\":{{{left}}}}}");
+            assert_eq!(super::read(record.as_bytes(), NOW), Err(Absence::Lapsed), "{left}");
+        }
         for expires in ["\"soon\"", "7", "[]", "\"\""] {
             assert_eq!(read(expires), Err(EXPIRES), "{expires}");
         }

@@ -6,8 +6,10 @@ use super::{
 };
 use crate::{
     config::session::{self, Serializer},
-    session::value::msgpack::Keys,
+    http::cookie_header,
+    session::value::{json::Author, msgpack::Keys},
 };
+use http::HeaderMap;
 use std::{sync::Arc, time::Duration};
 
 /// Sessions that the gateway reads and never writes.
@@ -68,6 +70,14 @@ impl Foreign {
         }
     }
 
+    pub(super) fn overlooks(&self, headers: &HeaderMap) -> bool {
+        match self.dialect {
+            Dialect::Flask(_) => cookie_header::quotes_a_semicolon(headers),
+            Dialect::Tower(_) | Dialect::Actix(_) => cookie_header::is_beyond_ascii(headers),
+            _ => false,
+        }
+    }
+
     pub(super) fn verify(&self, cookie: Presented<'_>) -> Result<SessionId, Absence> {
         match &self.dialect {
             Dialect::Flask(flask) => flask.verify(cookie),
@@ -102,7 +112,7 @@ impl Foreign {
     pub(super) fn open(&self, record: &[u8], now: Duration) -> Result<Opened, Absence> {
         let endless = |data| Opened { data, ends: None };
         let opened = match &self.dialect {
-            Dialect::Flask(_) => python::read(record, Keys::Any).map(endless).map_err(Absence::from),
+            Dialect::Flask(_) => python::read(record, Keys::Any, Author::Anyone).map(endless).map_err(Absence::from),
             Dialect::Django(django) => django.read(record).map(endless),
             Dialect::Starlette(starlette) => starlette.read(record).map(endless),
             Dialect::Php(serializer) => php::read(record, *serializer).map(endless),

@@ -1,9 +1,9 @@
 //! gorilla/sessions with boj/redistore: the id in a securecookie, gob or JSON in the store.
 
-use super::{Absence, Presented, SessionId, Value, gob, json};
+use super::{Absence, Presented, SessionId, Value, gob, json, spellings};
 use crate::{config::session::KeyPair, secret::Secret};
 use aes::{Aes128, Aes192, Aes256};
-use base64::{Engine, engine::general_purpose::URL_SAFE};
+use base64::Engine;
 use ctr::{
     Ctr128BE,
     cipher::{KeyIvInit, StreamCipher},
@@ -47,7 +47,7 @@ impl Gorilla {
         if value.len() > COOKIE_MAX {
             return Err(Absence::Malformed);
         }
-        let text = URL_SAFE.decode(value).map_err(|_| Absence::Malformed)?;
+        let text = spellings::GO.decode(value).map_err(|_| Absence::Malformed)?;
         let parts: Vec<_> = text.splitn(3, |byte| *byte == b'|').collect();
         let [time, payload, tag] = parts[..] else { return Err(Absence::Malformed) };
         let signed = [self.cookie.as_bytes(), time, payload].join(&b'|');
@@ -69,7 +69,7 @@ impl Gorilla {
         if u64::try_from(time).unwrap_or(0) < oldest {
             return Err(Absence::Lapsed);
         }
-        let payload = URL_SAFE.decode(payload).ok();
+        let payload = spellings::GO.decode(payload).ok();
         let payload = payload.and_then(|payload| match &pair.block {
             Some(key) => decrypt(key, payload),
             None => Some(payload),
@@ -87,9 +87,10 @@ impl fmt::Debug for Gorilla {
     }
 }
 
-/// A stream of gob begins with the length of the description of a map, which is another one than `{`.
+/// A stream of gob begins with the length of the description of a map, which is another one than `{`. The app reads
+/// no other map than one of anything to anything.
 pub(super) fn read(record: &[u8]) -> Result<Value, Absence> {
-    if record.starts_with(b"{") { Ok(json::read(record)?) } else { Ok(gob::read(record)?) }
+    if record.starts_with(b"{") { Ok(json::read(record)?) } else { Ok(gob::read_interfaces(record)?) }
 }
 
 fn is_id(id: &str) -> bool {

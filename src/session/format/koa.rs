@@ -1,7 +1,7 @@
 //! koa-generic-session and koa-session with an external store: a bare id, its signature in a second cookie.
 
 use super::{Absence, Opened, Presented, SessionId, Value, json};
-use crate::secret::Secret;
+use crate::{secret::Secret, session::value::json::Author};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::hmac;
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Koa {
 
 /// Reads a record; koa-session refuses one whose `_expire`, in milliseconds, has passed.
 pub(super) fn read(record: &[u8], now: Duration) -> Result<Opened, Absence> {
-    let data = json::read(record)?;
+    let data = json::read_as(Author::JavaScript, record)?;
     let ends = match data.member("_expire") {
         None | Some(Value::Null) => None,
         Some(Value::Integer(text)) => {

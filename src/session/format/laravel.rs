@@ -2,7 +2,7 @@
 
 mod encrypter;
 
-use super::{Absence, Fault, Presented, SessionId, Value, hex, json, php::into_record};
+use super::{Absence, Fault, Presented, SessionId, Value, hex, json, php::into_record, spellings};
 use crate::{secret::Secret, session::value::php};
 use encrypter::{Encrypter, Key};
 use percent_encoding::percent_decode;

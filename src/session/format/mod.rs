@@ -19,6 +19,7 @@ mod php;
 mod python;
 mod rails;
 mod scs;
+mod spellings;
 mod spring;
 mod starlette;
 mod tower;
@@ -29,6 +30,7 @@ use super::{
     value::{Fault, Value, gob, java, json, msgpack, selection::Selection},
 };
 use crate::config::session;
+use http::HeaderMap;
 use percent_encoding::percent_decode;
 use std::{fmt::Write, sync::Arc, time::Duration};
 
@@ -186,6 +188,14 @@ impl Format {
         match self {
             Self::Own(_) => true,
             Self::Foreign(foreign) => foreign.forgives_spaces(),
+        }
+    }
+
+    /// Whether the apps read no cookie of these sessions in such a request, whatever it brings.
+    pub(super) fn overlooks(&self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Own(_) => false,
+            Self::Foreign(foreign) => foreign.overlooks(headers),
         }
     }
 

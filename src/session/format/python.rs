@@ -1,22 +1,22 @@
 //! What the frameworks of Python share: signatures, and records told apart by their first bytes.
 
-use super::{Absence, Fault, Value, json};
+use super::{Absence, Fault, Value, json, spellings};
 use crate::session::value::{
+    json::Author,
     msgpack::{self, Keys},
     pickle,
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::hmac;
 use std::borrow::Cow;
-use subtle::{Choice, ConstantTimeEq};
 
-/// Reads a record that was pickled, or written as JSON or MessagePack (with such `keys`): each begins in a way of its own.
-pub(super) fn read(record: &[u8], keys: Keys) -> Result<Value, Fault> {
+/// Reads a record that was pickled, or written as JSON (of such an `author`) or MessagePack (with such `keys`): each
+/// begins in a way of its own.
+pub(super) fn read(record: &[u8], keys: Keys, author: Author) -> Result<Value, Fault> {
     match record {
         // A map of MessagePack that begins so is empty, and nothing can follow it.
         [0x80, 2..=5, ..] | [b'(' | b'}', ..] => pickle::read(record),
         [0x80..=0x8f | 0xde | 0xdf, ..] => msgpack::read_with(record, keys),
-        [b'{' | b' ' | b'\t' | b'\r' | b'\n', ..] => json::read(record),
+        [b'{' | b' ' | b'\t' | b'\r' | b'\n', ..] => json::read_as(author, record),
         _ => Err(Fault("neither pickle nor JSON nor MessagePack")),
     }
 }
@@ -42,16 +42,13 @@ pub(super) fn unquote(value: &[u8]) -> Cow<'_, [u8]> {
     text.into()
 }
 
-/// What stands before the last `mark`, if a key signs it so: the signature behind it is base64url without padding, and
-/// is compared as the text it is.
-pub(super) fn unsign<'a>(signed: &'a str, mark: char, keys: &[hmac::Key]) -> Result<&'a str, Absence> {
-    let (text, signature) = signed.rsplit_once(mark).ok_or(Absence::Malformed)?;
-    let compare = |matched: Choice, key| {
-        let expected = URL_SAFE_NO_PAD.encode(hmac::sign(key, text.as_bytes()));
-        matched | expected.as_bytes().ct_eq(signature.as_bytes())
-    };
-    let matched = keys.iter().fold(Choice::from(0), compare);
-    if bool::from(matched) { Ok(text) } else { Err(Absence::BadSignature) }
+/// What stands before the last dot, if a key signs it as itsdangerous does, in whatever spelling of the signature that
+/// it forgives.
+pub(super) fn unsign<'a>(signed: &'a str, keys: &[hmac::Key]) -> Result<&'a str, Absence> {
+    let (text, signature) = signed.rsplit_once('.').ok_or(Absence::Malformed)?;
+    let signature = spellings::python(signature.as_bytes()).ok_or(Absence::BadSignature)?;
+    let signs = keys.iter().any(|key| hmac::verify(key, text.as_bytes(), &signature).is_ok());
+    if signs { Ok(text) } else { Err(Absence::BadSignature) }
 }
 
 /// Whether a text is what `uuid.uuid4()` prints.
@@ -71,7 +68,7 @@ mod tests {
 
     #[test]
     fn records_are_told_apart_by_their_first_bytes() {
-        let read = |record: &[u8]| read(record, Keys::Any).map(|value| json::write(&value));
+        let read = |record: &[u8]| read(record, Keys::Any, Author::Anyone).map(|value| json::write(&value));
         for record in
             [&b"\x80\x02}q\x00X\x01\x00\x00\x00aK\x01s."[..], b"\x81\xa1a\x01", b" {\"a\":1}", b"(dV\x61\nI1\ns."]
         {

@@ -192,7 +192,7 @@ fn a_recorded_cookie_that_was_changed_or_cut_proves_nothing_else() {
         let is_signed = setup.section.contains("secrets") && !setup.section.contains("django");
         for at in 0..value.len() {
             let cut = format.verify(Presented { value: &value[..at], companion, now });
-            assert!(cut.is_err() || !is_signed && cut != Ok(id.clone()), "{at} {row}");
+            assert!(cut.is_err() || is_signed == (cut == Ok(id.clone())), "{at} {row}");
             for byte in *b"Aa0-_=%./|\"\0\xff" {
                 let mut value = value.to_vec();
                 value[at] = byte;

@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use smol_str::SmolStr;
 use std::{collections::HashMap, rc::Rc};
 
+/// The id of what may be of any type.
+const INTERFACE: i64 = 8;
 /// From here on ids are of types that the stream itself describes.
 const FIRST_DESCRIBED: i64 = 64;
 /// From Go's first instant, the beginning of the year 1, to the Unix epoch, in seconds.
@@ -13,9 +15,21 @@ const UNIX_EPOCH: i64 = 62_135_596_800;
 /// Reads a stream of one value. Structs become maps; a field with its zero value is not in the stream and so not in
 /// the map. `time.Time` is shown in RFC 3339, other types that encode themselves as bytes.
 pub fn read(bytes: &[u8]) -> Result<Value, Fault> {
+    read_if(bytes, |_| true)
+}
+
+/// As [`read`], but only a `map[interface{}]interface{}`.
+pub fn read_interfaces(bytes: &[u8]) -> Result<Value, Fault> {
+    read_if(bytes, |described| matches!(described, Some(Type::Map { key: INTERFACE, element: INTERFACE })))
+}
+
+fn read_if(bytes: &[u8], fits: impl FnOnce(Option<&Type>) -> bool) -> Result<Value, Fault> {
     let mut reader =
         Reader { rest: Input::new(bytes), message: Input::new(&[]), types: HashMap::new(), budget: Budget::of(bytes)? };
     let id = reader.type_id(false)?;
+    if !fits(reader.types.get(&id).map(Rc::as_ref)) {
+        return Err(Fault("a value of another type"));
+    }
     let value = reader.whole(id)?;
     let ended = reader.message.is_empty() && reader.rest.is_empty();
     if ended { Ok(value) } else { Err(Fault("something follows the value")) }
@@ -88,7 +102,7 @@ impl Reader<'_> {
             5 => Value::bytes(self.counted()?),
             6 => Value::text(self.counted()?),
             7 => Value::List(vec![self.float()?, self.float()?]),
-            8 => return self.interface(),
+            INTERFACE => return self.interface(),
             _ => return self.described(id),
         })
     }

@@ -1,46 +1,46 @@
-//! JSON, read within bounds as `JSON.parse` reads it, and written compactly.
+//! JSON, read within bounds as its language reads it, and written compactly.
+
+mod writer;
 
 use super::{Fault, Value, budget::Budget, input::ENDED, selection::Selection};
 use smol_str::SmolStr;
-use std::fmt::Write;
+use std::mem::take;
+
+pub use writer::{write, write_ascii, write_map};
+
+/// Whose JSON it is: languages write, and read, more than RFC 8259 has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author {
+    /// Nobody's in particular.
+    Anyone,
+    /// Text may hold half of a surrogate pair, as is left of an emoji where text was cut. It is shown without it, and is
+    /// never a user's id or a role.
+    JavaScript,
+    /// So may Python's. Numbers may be `NaN` or infinite, which are read as `null`.
+    Python,
+}
 
 /// Reads one JSON text (RFC 8259), white space around it allowed and nothing else.
 ///
 /// Of equal keys all are kept and the last counts. Invalid UTF-8, a byte order mark and lone surrogates are faults,
 /// and so is whatever lies beyond the [`Budget`].
 pub fn read(bytes: &[u8]) -> Result<Value, Fault> {
-    read_selected(bytes, &Selection::whole())
+    read_as(Author::Anyone, bytes)
 }
 
-/// As [`read`], faults included, but of maps only the selected members are kept.
-pub fn read_selected(bytes: &[u8], selection: &Selection) -> Result<Value, Fault> {
+/// As [`read`], with what its author writes beside.
+pub fn read_as(author: Author, bytes: &[u8]) -> Result<Value, Fault> {
+    read_selected(author, bytes, &Selection::whole())
+}
+
+/// As [`read_as`], faults included, but of maps only the selected members are kept.
+pub fn read_selected(author: Author, bytes: &[u8], selection: &Selection) -> Result<Value, Fault> {
     let budget = Budget::of(bytes)?;
     let text = std::str::from_utf8(bytes).map_err(|_| Fault("not UTF-8"))?;
-    let mut reader = Reader { text, at: 0, budget };
+    let mut reader = Reader { text, at: 0, budget, author, is_halved: false };
     let value = reader.value(selection)?;
     reader.skip_space();
     if reader.at != text.len() { Err(Fault("text after the value")) } else { Ok(value) }
-}
-
-/// Writes `value` without white space, text as UTF-8.
-pub fn write(value: &Value) -> String {
-    let mut out = String::new();
-    push(&mut out, value, false);
-    out
-}
-
-/// Writes a map without white space, text as UTF-8.
-pub fn write_map<'a>(entries: impl Iterator<Item = &'a (SmolStr, Value)>) -> String {
-    let mut out = String::new();
-    push_map(&mut out, entries, false);
-    out
-}
-
-/// Writes `value` without white space and in ASCII alone, everything else as `\uXXXX`.
-pub fn write_ascii(value: &Value) -> String {
-    let mut out = String::new();
-    push(&mut out, value, true);
-    out
 }
 
 /// The place in a text, and what may still be read.
@@ -48,6 +48,9 @@ struct Reader<'a> {
     text: &'a str,
     at: usize,
     budget: Budget,
+    author: Author,
+    /// The text that was read last holds half of a surrogate pair.
+    is_halved: bool,
 }
 
 impl Reader<'_> {
@@ -55,9 +58,13 @@ impl Reader<'_> {
         self.budget.node()?;
         self.skip_space();
         match self.peek() {
-            Some(b'"') => Ok(Value::Text(self.string()?)),
+            Some(b'"') => {
+                let text = self.string()?;
+                Ok(if take(&mut self.is_halved) { Value::Shown(text) } else { Value::Text(text) })
+            }
             Some(b'{') => self.map(selection),
             Some(b'[') => self.list(),
+            Some(b'N' | b'I' | b'-') if self.skips_not_finite() => Ok(Value::Null),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.word("true", Value::Bool(true)),
             Some(b'f') => self.word("false", Value::Bool(false)),
@@ -72,7 +79,11 @@ impl Reader<'_> {
         self.budget.node()?;
         self.skip_space();
         match self.peek() {
-            Some(b'"') => self.skip_string(),
+            Some(b'"') => {
+                self.skip_string()?;
+                self.is_halved = false;
+                Ok(())
+            }
             Some(b'{') => self.skip_all(b'}', |reader| {
                 reader.begin_key()?;
                 reader.skip_string()?;
@@ -80,6 +91,7 @@ impl Reader<'_> {
                 reader.skip()
             }),
             Some(b'[') => self.skip_all(b']', Self::skip),
+            Some(b'N' | b'I' | b'-') if self.skips_not_finite() => Ok(()),
             Some(b'-' | b'0'..=b'9') => self.skip_number().map(|_whole| ()),
             Some(b't') => self.word("true", ()),
             Some(b'f') => self.word("false", ()),
@@ -126,6 +138,9 @@ impl Reader<'_> {
     }
 
     fn end_key(&mut self) -> Result<(), Fault> {
+        if self.is_halved {
+            return Err(LONE_SURROGATE);
+        }
         self.skip_space();
         self.expect(b':')
     }
@@ -234,13 +249,19 @@ impl Reader<'_> {
         if let Some(character) = char::from_u32(unit) {
             return Ok(character);
         }
-        let paired = unit < 0xdc00 && self.text[self.at..].starts_with("\\u");
-        if !paired {
+        let behind = self.at;
+        if unit < 0xdc00 && self.text[behind..].starts_with("\\u") {
+            self.at += 2;
+            if let Some(low) = self.hex_unit()?.checked_sub(0xdc00).filter(|low| *low < 0x400) {
+                return char::from_u32(0x10000 + ((unit - 0xd800) << 10) + low).ok_or(LONE_SURROGATE);
+            }
+            self.at = behind;
+        }
+        if self.author == Author::Anyone {
             return Err(LONE_SURROGATE);
         }
-        self.at += 2;
-        let low = self.hex_unit()?.checked_sub(0xdc00).filter(|low| *low < 0x400).ok_or(LONE_SURROGATE)?;
-        char::from_u32(0x10000 + ((unit - 0xd800) << 10) + low).ok_or(LONE_SURROGATE)
+        self.is_halved = true;
+        Ok(char::REPLACEMENT_CHARACTER)
     }
 
     fn hex_unit(&mut self) -> Result<u32, Fault> {
@@ -251,6 +272,15 @@ impl Reader<'_> {
             self.at += 1;
         }
         Ok(unit)
+    }
+
+    /// Steps over one of Python's words for what is no finite number.
+    fn skips_not_finite(&mut self) -> bool {
+        let rest = &self.text[self.at..];
+        let words = ["NaN", "Infinity", "-Infinity"].into_iter().filter(|_| self.author == Author::Python);
+        let length = words.filter(|word| rest.starts_with(word)).map(str::len).next();
+        self.at += length.unwrap_or(0);
+        length.is_some()
     }
 
     fn number(&mut self) -> Result<Value, Fault> {
@@ -335,66 +365,6 @@ static ENDS_RUN: [bool; 256] = {
 
 const NO_VALUE: Fault = Fault("not a JSON value");
 const LONE_SURROGATE: Fault = Fault("a lone surrogate");
-
-fn push(out: &mut String, value: &Value, ascii: bool) {
-    match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
-        Value::Integer(text) | Value::Float(text) => out.push_str(text),
-        Value::Text(text) | Value::Shown(text) => push_text(out, text, ascii),
-        Value::List(items) => {
-            push_all(out, ['[', ']'], items, |out, item| push(out, item, ascii));
-        }
-        Value::Map(entries) => push_map(out, entries.iter(), ascii),
-    }
-}
-
-fn push_map<'a>(out: &mut String, entries: impl Iterator<Item = &'a (SmolStr, Value)>, ascii: bool) {
-    push_all(out, ['{', '}'], entries, |out, (key, item)| {
-        push_text(out, key, ascii);
-        out.push(':');
-        push(out, item, ascii);
-    });
-}
-
-fn push_all<T>(
-    out: &mut String,
-    [open, close]: [char; 2],
-    items: impl IntoIterator<Item = T>,
-    mut push_one: impl FnMut(&mut String, T),
-) {
-    out.push(open);
-    for (index, item) in items.into_iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        push_one(out, item);
-    }
-    out.push(close);
-}
-
-fn push_text(out: &mut String, text: &str, ascii: bool) {
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            ' '..='~' => out.push(character),
-            _ if character >= ' ' && !ascii => out.push(character),
-            _ => push_units(out, character),
-        }
-    }
-    out.push('"');
-}
-
-fn push_units(out: &mut String, character: char) {
-    for unit in character.encode_utf16(&mut [0; 2]) {
-        write!(out, "\\u{unit:04x}").expect("a String takes whatever is written");
-    }
-}
 
 #[cfg(test)]
 mod tests;

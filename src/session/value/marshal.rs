@@ -119,7 +119,10 @@ impl<'a> Reader<'a> {
         let variables = self.variables()?;
         let foreign = variables.iter().any(|(name, _)| &**name == "encoding");
         Ok(match value {
-            Value::Text(text) if foreign && !text.is_ascii() => Value::bytes(text.as_bytes()),
+            // Two bytes a letter, or shifts between alphabets, show by their control characters.
+            Value::Text(text) if foreign && !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) => {
+                Value::bytes(text.as_bytes())
+            }
             value => value,
         })
     }

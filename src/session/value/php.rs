@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
             b'E' => {
                 let case = self.quoted()?;
                 self.expect(b";")?;
-                Ok(Value::text(case))
+                case_of_enum(case)
             }
             b'C' => self.own_bytes(),
             b'r' | b'R' => self.reference(kind),
@@ -167,7 +167,11 @@ impl<'a> Reader<'a> {
     fn class(&mut self) -> Result<(), Fault> {
         let name = self.quoted()?;
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\\' | 0x7f..);
-        if name.iter().all(is_plain) { self.expect(b":") } else { Err(Fault("not the name of a class")) }
+        if !name.is_empty() && name.iter().all(is_plain) {
+            self.expect(b":")
+        } else {
+            Err(Fault("not the name of a class"))
+        }
     }
 
     /// `length:"Class":length:{bytes}`: only the class itself could read them.
@@ -217,6 +221,16 @@ impl Key<'_> {
             Self::Number(number) => Value::integer(number).into_key(),
             Self::Text(text) => Value::text(text).into_key(),
         }
+    }
+}
+
+/// The case of an enumeration, `Class:Name`. To the app it is an object and no text.
+fn case_of_enum(case: &[u8]) -> Result<Value, Fault> {
+    match str::from_utf8(case).ok().and_then(|case| case.split_once(':')) {
+        Some((class, name)) if !class.is_empty() && !name.is_empty() => {
+            Ok(Value::Shown(format_smolstr!("{class}:{name}")))
+        }
+        _ => Err(Fault("not the case of an enumeration")),
     }
 }
 

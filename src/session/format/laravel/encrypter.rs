@@ -1,9 +1,8 @@
 //! Laravel's Encrypter: a JSON envelope around AES in CBC mode with an HMAC, or in GCM mode.
 
-use super::{Absence, Value, hex, json};
+use super::{Absence, Value, hex, json, spellings};
 use crate::secret::Secret;
 use aes::{Aes128, Aes256, cipher::KeyIvInit};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use cbc::{
     Decryptor,
     cipher::{BlockModeDecrypt, block_padding::Pkcs7},
@@ -38,10 +37,10 @@ impl Encrypter {
         Self(secrets.iter().filter_map(Key::compile).collect())
     }
 
-    /// What an envelope holds, and the key that opened it.
+    /// What an envelope holds, and the key that opened it. It may be spelled as carelessly as Laravel allows: what is
+    /// judged otherwise there and here could come back after its session was ended.
     pub(super) fn open(&self, envelope: &[u8]) -> Result<(Vec<u8>, &Key), Absence> {
-        let text = STANDARD.decode(envelope).map_err(|_| Absence::Malformed)?;
-        let payload = json::read(&text).map_err(|_| Absence::Malformed)?;
+        let payload = json::read(&spellings::php(envelope)).map_err(|_| Absence::Malformed)?;
         let envelope = Envelope::parse(&payload).ok_or(Absence::Malformed)?;
         let opened = self.0.iter().find_map(|key| envelope.open(key).map(|opened| (opened, key)));
         let (opened, key) = opened.ok_or(Absence::BadSignature)?;
@@ -91,13 +90,13 @@ impl<'a> Envelope<'a> {
             _ => None,
         };
         let (iv, value, mac) = (text("iv")?, text("value")?, text("mac")?);
-        let iv_bytes = STANDARD.decode(iv).ok()?;
-        let mut sealed = STANDARD.decode(value).ok()?;
+        let iv_bytes = spellings::strict_php(iv.as_bytes())?;
+        let mut sealed = spellings::php(value.as_bytes());
         match payload.member("tag") {
             None | Some(Value::Null) => {}
             Some(Value::Text(tag)) if tag.is_empty() => {}
             Some(Value::Text(tag)) => {
-                let tag: [u8; 16] = STANDARD.decode(tag).ok()?.try_into().ok()?;
+                let tag: [u8; 16] = spellings::php(tag.as_bytes()).try_into().ok()?;
                 sealed.extend(tag);
                 return Some(Self::Gcm { iv: iv_bytes.try_into().ok()?, sealed });
             }

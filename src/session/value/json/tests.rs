@@ -176,3 +176,34 @@ proptest! {
         prop_assert_eq!(read(ascii.as_bytes()), Ok(value));
     }
 }
+
+#[test]
+fn half_a_surrogate_pair_is_shown_and_no_name() {
+    let read = |author, text: &str| read_as(author, text.as_bytes());
+    for text in [r#""ab\ud83d""#, r#""ab\ude00""#, r#""ab\ud83d\ud83dx""#, r#""ab\ud83d\u0041""#] {
+        for author in [Author::JavaScript, Author::Python] {
+            assert!(matches!(read(author, text), Ok(Value::Shown(shown)) if shown.starts_with("ab\u{fffd}")), "{text}");
+        }
+        assert_eq!(read(Author::Anyone, text), Err(LONE_SURROGATE), "{text}");
+    }
+    assert_eq!(read(Author::JavaScript, r#""\ud83d\ud83d\ude00""#), Ok(Value::Shown("\u{fffd}\u{1f600}".into())));
+    assert_eq!(
+        read(Author::JavaScript, r#"["\ud83d","a"]"#).map(|list| list.member("1").cloned()),
+        Ok(Some(Value::Text("a".into())))
+    );
+    assert_eq!(read(Author::JavaScript, r#"{"\ud83d":1}"#), Err(LONE_SURROGATE));
+    assert!(read(Author::JavaScript, r#""\ud83d\u12""#).is_err());
+}
+
+#[test]
+fn what_is_no_finite_number_is_null_where_python_wrote_it() {
+    let read = |author, text: &str| read_as(author, text.as_bytes()).map(|value| write(&value));
+    for word in ["NaN", "Infinity", "-Infinity"] {
+        let text = format!("[{word},-1]");
+        assert_eq!(read(Author::Python, &text).as_deref(), Ok("[null,-1]"));
+        assert!(read(Author::Anyone, &text).is_err() && read(Author::JavaScript, &text).is_err(), "{word}");
+    }
+    for text in ["nan", "Nan", "-NaN", "+Infinity", "Inf", "NaNx", "-", "{NaN:1}"] {
+        assert!(read(Author::Python, text).is_err(), "{text}");
+    }
+}

@@ -1,6 +1,6 @@
 //! igbinary as data: PHP's values in a compact form, an object as the map of its public fields.
 
-use super::{Budget, Fault, Input, Key, Shared, Value, array, object};
+use super::{Budget, Fault, Input, Key, Shared, Value, array, case_of_enum, object};
 
 /// What every record begins with: the version, 1 or 2.
 pub const MAGIC: [&[u8]; 2] = [&[0, 0, 0, 1], &[0, 0, 0, 2]];
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
             0x27 => {
                 let kind = self.input.byte()?;
                 let case = self.string(kind)?;
-                Ok(Value::text(&[class, b":", case].concat()))
+                case_of_enum(&[class, b":", case].concat())
             }
             _ => Err(Fault("not an igbinary object")),
         }

@@ -129,7 +129,9 @@ fn programs_that_make_no_sense_are_refused() {
     for program in programs {
         assert!(read(program).is_err(), "{program:?}");
     }
-    assert_eq!(read(b"I-007\n."), Ok(Value::integer(-7)));
+    assert_eq!(read(b"I-7\n."), Ok(Value::integer(-7)));
+    // Octal to Python, or nothing.
+    assert!([&b"I042\n."[..], b"I-007\n.", b"L042L\n."].iter().all(|pickle| read(pickle).is_err()));
     assert_eq!(read(b"\x8a\x02\x00\x80."), Ok(Value::integer(-32_768)));
     assert_eq!(read(b"V\\U0001f600\\\\u\n."), Ok(Value::Text("\u{1f600}\\\\u".into())));
 }

@@ -94,14 +94,12 @@ pub(super) fn global(module: &str, name: &str) -> Result<SmolStr, Fault> {
 pub(super) fn integer(text: &[u8]) -> Result<Value, Fault> {
     let text = str::from_utf8(text).map_err(|_| NO_NUMBER)?;
     let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
-    let is_number = (1..=DIGITS_MAX).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number {
+    // Python takes what begins with a zero for octal, or for nothing.
+    let begins_so = digits.starts_with(|digit: char| matches!(digit, '1'..='9')) || digits == "0";
+    if !begins_so || digits.len() > DIGITS_MAX || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(NO_NUMBER);
     }
-    Ok(Value::integer(match digits.trim_start_matches('0') {
-        "" => SmolStr::new_static("0"),
-        digits => format_smolstr!("{sign}{digits}"),
-    }))
+    Ok(Value::integer(if digits == "0" { SmolStr::new_static("0") } else { format_smolstr!("{sign}{digits}") }))
 }
 
 /// A whole number in two's complement, the lowest byte first.
