@@ -164,10 +164,7 @@ impl Exchange {
     /// request came from, where that is of this site.
     pub fn way_back(&self) -> Cow<'_, str> {
         if matches!(self.method, Method::GET | Method::HEAD) {
-            return match &self.path {
-                Some(path) => Cow::Borrowed(path.target().as_str()),
-                None => Cow::Borrowed("/"),
-            };
+            return self.path.as_ref().map_or("/", |path| path.target().as_str()).into();
         }
         self.referring_page().map_or(Cow::Borrowed("/"), Cow::Owned)
     }
@@ -212,6 +209,10 @@ impl Exchange {
         self.on_refusal = rule.on_refusal;
         self.login = rule.access.accepts().first().copied().unwrap_or(0);
         self.rule = Some(rule.index);
+        let form = self.path.as_ref().filter(|path| path.unmerged().is_some()).map(|path| rule.form(path));
+        if let Some(form) = form.filter(|form| !form.as_str().starts_with("//")) {
+            self.path = Some(form.clone()); // a way back that began with `//` would lead to another host
+        }
         if let Some(line) = &mut self.log {
             line.rule = Some(rule.name.clone());
             line.matched = Some(clock::now());

@@ -216,6 +216,21 @@ fn an_encoded_slash_passes_only_where_a_rule_keeps_it() {
 }
 
 #[test]
+fn the_way_back_has_the_empty_segments_that_its_rule_keeps() {
+    let (redis, app) = (Redis::start(), Upstream::echo());
+    let rules = "[[rules]]\npath = \"/login\"\ndest = \"app\"\nsession = \"optional\"\n\
+                 [[rules]]\ndest = \"app\"\nempty_segments = \"keep\"\n";
+    let gateway = express_gateway(&redis, &app.url(), "", rules);
+    for (target, back) in [
+        ("/proxy/https://a.test//?x", "%2Fproxy%2Fhttps%3A%2F%2Fa.test%2F%2F%3Fx"),
+        ("//evil.test//x", "%2Fevil.test%2Fx"),
+    ] {
+        let answer = gateway.send(&get(target).header("Accept", "text/html"));
+        assert_eq!(answer.header("location"), Some(format!("/login?return_to={back}").as_str()), "{target}");
+    }
+}
+
+#[test]
 fn empty_segments_go_on_only_where_a_rule_keeps_them() {
     let app = Upstream::echo();
     let gateway = Gateway::start(format!(
