@@ -80,7 +80,11 @@ impl Door {
             }
         }
         let Some(tls) = self.tls else {
-            let is_http2 = self.h2c && begins_http2(&mut stream, &mut ahead, &house).await;
+            let is_http2 = match self.h2c {
+                true => begins_http2(&mut stream, &mut ahead, &house.limits, &house.closing).await,
+                false => Some(false),
+            };
+            let Some(is_http2) = is_http2 else { return };
             return house.serve(Prefixed::new(ahead.freeze(), stream), peer, is_http2).await;
         };
         let handshake = Box::pin(TlsAcceptor::from(tls).accept(Prefixed::new(ahead.freeze(), stream)));
@@ -153,21 +157,26 @@ fn told(peer: &Peer, Proxied { client, port, https }: Proxied) -> Peer {
     Peer { to_https: peer.to_https, ..Peer::new(Some(client), Some(port), https, peer.worker) }
 }
 
-/// Whether a client without TLS begins with HTTP/2. Until its first byte it may be as silent as any idle one.
-async fn begins_http2(stream: &mut (impl AsyncRead + Unpin), ahead: &mut BytesMut, house: &House) -> bool {
-    let mut over = clock::now() + house.limits.keepalive;
+/// Whether a client without TLS begins with HTTP/2; `None` if it falls silent first. Until its first byte it may be as
+/// silent as any idle one.
+async fn begins_http2(
+    stream: &mut (impl AsyncRead + Unpin),
+    ahead: &mut BytesMut,
+    limits: &Limits,
+    closing: &Closing,
+) -> Option<bool> {
+    let mut over = clock::now() + limits.keepalive;
     while ahead.len() < PREFACE.len() && PREFACE.starts_with(ahead) {
         let first = ahead.is_empty();
         ahead.reserve(CHUNK);
-        if !matches!(within(over, &house.closing, stream.read_buf(ahead)).await, Some(Ok(1..))) {
-            // Whatever ends it here ends it in a moment there.
-            return false;
+        if !matches!(within(over, closing, stream.read_buf(ahead)).await, Some(Ok(1..))) {
+            return None;
         }
         if first {
-            over = clock::now() + house.limits.header_timeout;
+            over = clock::now() + limits.header_timeout;
         }
     }
-    ahead.starts_with(PREFACE)
+    Some(ahead.starts_with(PREFACE))
 }
 
 /// What comes of it before `over`; a gateway that leaves does not wait that long.
@@ -181,5 +190,35 @@ async fn within<T>(over: Instant, closing: &Closing, work: impl Future<Output = 
         outcome = work => Some(outcome),
         () = tokio::time::sleep_until(over.into()) => None,
         () = leaving => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    async fn begins(bytes: &[u8]) -> Option<bool> {
+        let (mut client, mut stream) = tokio::io::duplex(64);
+        client.write_all(bytes).await.expect("there is room");
+        let short = Duration::from_millis(50);
+        let limits = Limits {
+            header_bytes: 0,
+            headers: 0,
+            uri_bytes: 0,
+            body_bytes: None,
+            header_timeout: short,
+            keepalive: short,
+            body_timeout: short,
+            connections: 0,
+            http2_streams: 0,
+        };
+        begins_http2(&mut stream, &mut BytesMut::new(), &limits, &Closing::default()).await
+    }
+
+    #[tokio::test]
+    async fn who_falls_silent_before_it_is_known_what_is_spoken_is_not_served() {
+        assert_eq!((begins(b"").await, begins(&PREFACE[..10]).await), (None, None));
+        assert_eq!((begins(PREFACE).await, begins(b"PRI / HTTP/1.1").await), (Some(true), Some(false)));
     }
 }
