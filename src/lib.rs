@@ -88,7 +88,7 @@
 //! use onedoor::{http::body::RequestBody, upstream::{Target, Terms}};
 //!
 //! async fn bypass(target: Target, request: http::Request<()>, terms: Terms) {
-//!     let _ = target.send(request, RequestBody::none(), terms).await;
+//!     let _ = target.send(None, request, RequestBody::none(), terms).await;
 //! }
 //! ```
 

@@ -300,9 +300,10 @@ impl Exchange {
             Ok(_) => {
                 let duration = clock::now() - asked;
                 target.meter().answered(self.worker, duration);
-                if let Some(line) = &mut self.log {
-                    line.answered = Some(duration);
-                }
+                let Some(line) = &mut self.log else { return };
+                line.answered = Some(duration);
+                let name = line.upstream.take().filter(|name| **name == *target.name());
+                line.upstream = name.or_else(|| Some(target.name().into()));
             }
             Err(failure) => target.meter().failed(self.worker, failure),
         }

@@ -14,7 +14,7 @@ use crate::{
     session::{Absence, Keep, Status, Verdict, Watcher},
     tasks::Worker,
     telemetry::access_log::milliseconds,
-    upstream::Origin,
+    upstream::{Origin, Target},
 };
 use http::{HeaderMap, HeaderName};
 use std::fmt::Write as _;
@@ -152,7 +152,7 @@ impl Snapshot {
         match &rule.action {
             Action::Forward(sides) => {
                 let origin = Origin { grant: &grant, arrival: exchange.arrival(), head: &head };
-                let target = sides.side(|| origin.caller());
+                let (target, _) = sides.side(|| origin.caller(), Target::is_reachable);
                 let form = rule.form(&path);
                 if form != &path {
                     tell(

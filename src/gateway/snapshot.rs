@@ -191,13 +191,13 @@ impl Snapshot {
         };
         let to = rule.rewrite.apply(rule.form(&path))?; // 400
         let origin = Origin { grant: &grant, arrival: exchange.arrival(), head: &head };
-        let target = sides.side(|| origin.caller());
+        let (target, spare) = sides.side(|| origin.caller(), Target::is_reachable);
         let terms = terms(rule, target, origin, worker);
         let forward = self.identity.attach(head, to.target, to.prefix, exchange.arrival(), &grant); // strip, inject
         let forward = forward.edited(&rule.request_headers);
 
         exchange.asks(target, &forward, terms.begun);
-        let answer = target.send(forward, body, terms).await;
+        let (target, answer) = target.send(spare, forward, body, terms).await;
         exchange.answered(target, &answer);
         let mut response = answer?; // 408, 413, 502, 503, 504
         exchange.agree(&mut response)?; // 502

@@ -33,13 +33,14 @@ impl<T> Split<T> {
         self.0.iter().map(|side| &side.target)
     }
 
-    /// The side of this caller. When weights change, only as many move as must (weighted rendezvous hashing).
-    pub fn side(&self, caller: impl FnOnce() -> u64) -> &T {
+    /// The side of this caller, and the one to turn to if that fails. A side that is of no use is left out while there
+    /// is another. When weights change, only as many move as must (weighted rendezvous hashing).
+    pub fn side(&self, caller: impl FnOnce() -> u64, is_of_use: impl Fn(&T) -> bool) -> (&T, Option<&T>) {
         let [first, others @ ..] = self.0.as_slice() else {
             unreachable!("a split is made with at least one side");
         };
         if others.is_empty() {
-            return &first.target;
+            return (&first.target, None);
         }
         let caller = caller();
         // The caller's distance to each side is exponentially distributed, shorter for more weight: the nearest wins
@@ -48,8 +49,13 @@ impl<T> Split<T> {
             let chance = ((rendezvous(caller, side.seed) >> 11) + 1) as f64 / (1_u64 << 53) as f64;
             -chance.ln() / side.weight
         };
-        let nearer = |one, other| if distance(other) < distance(one) { other } else { one };
-        &others.iter().fold(first, nearer).target
+        let nearest = |may: &dyn Fn(&Side<T>) -> bool| {
+            let sides = self.0.iter().filter(|side| may(side));
+            sides.min_by(|one, other| distance(one).total_cmp(&distance(other)))
+        };
+        let chosen = nearest(&|side| is_of_use(&side.target)).or_else(|| nearest(&|_| true)).unwrap_or(first);
+        let spare = nearest(&|side| !std::ptr::eq(side, chosen) && is_of_use(&side.target));
+        (&chosen.target, spare.map(|side| &side.target))
     }
 }
 
@@ -59,7 +65,7 @@ mod tests {
 
     fn sides(v1: u32, v2: u32, v3: u32) -> Vec<usize> {
         let split = Split::of([(1, "v1", v1), (2, "v2", v2), (3, "v3", v3)].into_iter());
-        (0..10_000_u32).map(|caller| *split.side(|| hash([&caller.to_le_bytes()]))).collect()
+        (0..10_000_u32).map(|caller| *split.side(|| hash([&caller.to_le_bytes()]), |_| true).0).collect()
     }
 
     fn count(sides: &[usize], wanted: usize) -> usize {
@@ -84,5 +90,16 @@ mod tests {
     #[test]
     fn a_side_without_weight_gets_nothing() {
         assert_eq!(count(&sides(1, 0, 1), 2), 0);
+    }
+
+    #[test]
+    fn callers_of_a_side_that_is_of_no_use_go_to_the_next() {
+        let split = Split::of([(1, "v1", 90), (2, "v2", 10)].into_iter());
+        for caller in (0..100_u32).map(|caller| hash([&caller.to_le_bytes()])) {
+            let (side, spare) = split.side(|| caller, |_| true);
+            assert_eq!(Some(&(3 - side)), spare);
+            assert_eq!(split.side(|| caller, |side| *side != 2), (&1, None));
+            assert_eq!(split.side(|| caller, |_| false), (side, None), "none is any better");
+        }
     }
 }

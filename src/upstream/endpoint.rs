@@ -6,6 +6,7 @@ use super::{
     failure::Failure,
     health::Health,
     pool::Pool,
+    speed::Speed,
     tls::Tls,
 };
 use crate::{
@@ -19,7 +20,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
 };
 
 /// One endpoint.
@@ -35,6 +35,7 @@ pub(super) struct Endpoint {
     pools: Vec<Pool>,
     tls: Option<Tls>,
     health: Health,
+    speed: Speed,
     seed: u64,
 }
 
@@ -61,6 +62,7 @@ impl Endpoint {
             pools: workers.each(|_| Pool::new(upstream.keepalive)),
             tls: tls.filter(|_| spec.https).cloned(),
             health,
+            speed: Speed::new(),
             seed: affinity::hash([name_of(spec, address).as_bytes()]),
         }
     }
@@ -98,9 +100,13 @@ impl Endpoint {
         self.seed
     }
 
-    /// How much there is to do for it.
-    pub(super) fn load(&self, now: Instant) -> usize {
-        (self.requests.load(Ordering::Relaxed) + 1) * self.health.reluctance(now)
+    pub(super) fn speed(&self) -> &Speed {
+        &self.speed
+    }
+
+    /// How many requests it would have with one more.
+    pub(super) fn load(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed) as u64 + 1
     }
 
     /// Whether it may have one more request. Those with a body never take the last quarter: clients that send slowly

@@ -9,8 +9,8 @@ use std::{
 /// An endpoint that comes back gets fewer requests at first, and its share after this long.
 const SLOW_START: Duration = Duration::from_secs(10);
 
-/// How much fuller a returned endpoint looks at first.
-const RELUCTANCE_MAX: usize = 10;
+/// The part of its share that a returned endpoint gets at first is one in so many.
+const FIRST_PART: u64 = 10;
 
 /// Each ejection in a row lasts twice as long as the one before, and at most this long.
 const EJECTION_MAX: Duration = Duration::from_secs(300);
@@ -50,15 +50,14 @@ impl Health {
         !self.fails_checks.load(Relaxed) && self.out_until.load(Relaxed) == 0
     }
 
-    /// How much fuller than it is it should look, while it starts slowly: 1 = not at all.
-    pub(super) fn reluctance(&self, now: Instant) -> usize {
+    /// Whether it takes its turn: while it starts slowly, a growing part of its turns. `dice` is any number.
+    pub(super) fn takes(&self, now: Instant, dice: u64) -> bool {
         let since = self.back_since.load(Relaxed);
         if since == 0 {
-            return 1;
+            return true;
         }
         let (back, whole) = (self.millis(now).saturating_sub(since), SLOW_START.as_millis() as u64);
-        let left = whole.saturating_sub(back);
-        usize::try_from(left * RELUCTANCE_MAX as u64 / whole).unwrap_or_default().max(1)
+        dice % whole < back.max(whole / FIRST_PART)
     }
 
     /// A request was answered.
@@ -180,11 +179,10 @@ mod tests {
     fn a_returned_endpoint_starts_slowly() {
         let (_metrics, health) = health();
         let now = clock::now() + Duration::from_secs(1);
-        assert_eq!(health.reluctance(now), 1);
+        let taken = |at| (0..100_000).filter(|dice| health.takes(at, *dice)).count();
+        assert_eq!(taken(now), 100_000);
         health.return_at(now);
-        assert_eq!(health.reluctance(now), RELUCTANCE_MAX);
-        assert_eq!(health.reluctance(now + SLOW_START / 2), RELUCTANCE_MAX / 2);
-        assert_eq!(health.reluctance(now + SLOW_START), 1);
+        assert_eq!([now, now + SLOW_START / 2, now + SLOW_START].map(taken), [10_000, 50_000, 100_000]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::{
     tasks::Worker,
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
 };
 use hyper::body::Incoming;
@@ -45,6 +45,28 @@ pub(super) struct Asked<'a> {
     pub(super) deadline: Option<Instant>,
     /// There is another endpoint that could be asked.
     pub(super) elsewhere: bool,
+}
+
+/// A request, and what must be known of it wherever it is sent.
+pub(super) struct Errand {
+    pub(super) request: Box<Request<RequestBody>>,
+    /// The Host that the client asked for.
+    pub(super) client_host: HeaderValue,
+    pub(super) progress: Option<Progress>,
+    pub(super) websocket: bool,
+}
+
+/// Why no endpoint of an upstream gave an answer.
+pub(super) struct Missed {
+    pub(super) failure: Failure,
+    /// Nobody could be reached: nothing of it was sent.
+    pub(super) unsent: Option<Box<Errand>>,
+}
+
+impl From<Failure> for Missed {
+    fn from(failure: Failure) -> Self {
+        Self { failure, unsent: None }
+    }
 }
 
 /// Why one endpoint gave no answer.
@@ -83,7 +105,7 @@ pub(super) async fn exchange(
         }
         let replay = if asked.section.retries == 0 { None } else { kept.replay(&mut request) };
         match answer(&mut kept, request, asked).await {
-            Ok(response) => return accept(response, asked, kept, place),
+            Ok(response) => return accept(response, asked, kept, place, asked.begun),
             Err((_, Fate::Unsent(unsent))) => request = unsent,
             Err((failure, fate)) => {
                 let counts = matches!(failure, Failure::TimedOut) || matches!(fate, Fate::Reset);
@@ -114,8 +136,9 @@ pub(super) async fn exchange(
     } else {
         None
     };
+    let sent = if asked.elsewhere { clock::now() } else { asked.begun };
     match answer(&mut fresh, request, asked).await {
-        Ok(response) => accept(response, asked, fresh, place),
+        Ok(response) => accept(response, asked, fresh, place, sent),
         Err((failure, fate)) => {
             let is_refused = matches!(fate, Fate::Refused);
             let counts = !is_refused && matches!(failure, Failure::TimedOut | Failure::Unreachable(_));
@@ -179,8 +202,12 @@ fn accept(
     asked: &Asked<'_>,
     connection: Connection,
     place: Place,
+    sent: Instant,
 ) -> Result<Response<Streaming>, Miss> {
     place.endpoint().health().succeeded();
+    if asked.elsewhere {
+        note_speed(&place, response.status(), asked.progress.as_ref(), sent);
+    }
     let lease = Lease { connection, place, worker: asked.worker, sent: asked.progress.clone() };
     answer::accept(response, lease, asked.section, asked.websocket, asked.deadline).map_err(|(failure, place)| Miss {
         failure,
@@ -190,30 +217,40 @@ fn accept(
     })
 }
 
-/// The request as the upstream sees it, but for its Host, and the client's Host.
-pub(super) fn assemble(
-    forward: Forward,
-    mut body: RequestBody,
-    trailers: &Arc<[HeaderName]>,
-) -> (Request<RequestBody>, HeaderValue) {
-    let (method, target, mut headers, host) = forward.into_parts();
-    if body.progress().is_some() {
-        // hyper writes the length of a body that has one.
-        headers.remove(CONTENT_LENGTH);
+/// Notes how the endpoint fared. Errors make nobody quick, and what the client took to send its body nobody slow.
+fn note_speed(place: &Place, status: StatusCode, body: Option<&Progress>, sent: Instant) {
+    let speed = place.endpoint().speed();
+    speed.fared(!status.is_server_error());
+    if status.as_u16() < 400 && body.is_none_or(Progress::ended) {
+        let (now, sent) = (clock::now(), body.map_or(sent, |body| body.moved().max(sent)));
+        speed.answered(now.saturating_duration_since(sent), now);
     }
-    if !trailers.is_empty() {
-        body.admit(Trailers::Named(trailers.clone()));
+}
+
+impl Errand {
+    /// The request as the upstream sees it, but for its Host.
+    pub(super) fn new(forward: Forward, mut body: RequestBody, trailers: &Arc<[HeaderName]>) -> Self {
+        let (progress, websocket) = (body.progress().cloned(), forward.asks_for_websocket());
+        let (method, target, mut headers, client_host) = forward.into_parts();
+        if progress.is_some() {
+            // hyper writes the length of a body that has one.
+            headers.remove(CONTENT_LENGTH);
+        }
+        if !trailers.is_empty() {
+            body.admit(Trailers::Named(trailers.clone()));
+        }
+        // Boxed: it goes through many hands.
+        let mut request = Box::new(Request::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = Uri::from(target);
+        *request.headers_mut() = headers;
+        form::to_http1(&mut request);
+        let is_grpc = *request.method() == Method::POST && is_grpc(request.headers().get(CONTENT_TYPE));
+        if is_grpc || !trailers.is_empty() {
+            announce(request.headers_mut(), trailers);
+        }
+        Self { request, client_host, progress, websocket }
     }
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = Uri::from(target);
-    *request.headers_mut() = headers;
-    form::to_http1(&mut request);
-    let is_grpc = *request.method() == Method::POST && is_grpc(request.headers().get(CONTENT_TYPE));
-    if is_grpc || !trailers.is_empty() {
-        announce(request.headers_mut(), trailers);
-    }
-    (request, host)
 }
 
 /// Says that trailers are welcome, and which may come behind a body that has room for them.

@@ -8,8 +8,9 @@ use super::{
     failure::Failure,
     health::Health,
     meter::Meter,
+    outage::Outage,
     replay::Replay,
-    send::{self, Again, Asked, Miss},
+    send::{self, Again, Asked, Errand, Miss, Missed},
     streaming::Streaming,
     tls::Tls,
 };
@@ -43,6 +44,7 @@ pub(super) struct Inner {
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     balance: Balance,
     budget: Budget,
+    pub(super) outage: Outage,
     maker: Maker,
 }
 
@@ -87,7 +89,7 @@ impl Target {
         let (balance, budget) = (Balance::new(&section.balance), Budget::new(maker.workers.count()));
         let endpoints = section.endpoints.iter().map(|spec| maker.endpoint(&section, spec, None)).collect();
         let endpoints = ArcSwap::from_pointee(endpoints);
-        Self(Arc::new(Inner { section, meter, endpoints, balance, budget, maker }))
+        Self(Arc::new(Inner { section, meter, endpoints, balance, budget, outage: Outage::new(), maker }))
     }
 
     /// Whether it was made from an equal section, wherever in the file that stood.
@@ -145,33 +147,41 @@ impl Target {
     /// connection closes before any answer (RFC 9110 section 9.2.2); the only endpoint is asked again if that
     /// connection had been in use before. All this at most `retries` times, and within the budget.
     ///
+    /// A request that came to no endpoint at all goes to `spare`, if there is one; whoever answers is named.
+    ///
     /// # Errors
     /// See [`Failure`]. Dropping the future closes the connection to the upstream.
-    pub async fn send(
-        &self,
+    pub async fn send<'t>(
+        &'t self,
+        spare: Option<&'t Self>,
         forward: Forward,
         body: RequestBody,
         terms: Terms,
-    ) -> Result<Response<Streaming>, Failure> {
-        let Some(deadline) = terms.deadline else { return self.try_each(forward, body, terms).await };
+    ) -> (&'t Self, Result<Response<Streaming>, Failure>) {
+        let errand = Errand::new(forward, body, &self.0.section.trailers);
+        let Some(deadline) = terms.deadline else { return self.ask(spare, errand, terms).await };
         // Boxed: seldom needed, and every request would carry its size.
-        let sending = Box::pin(tokio::time::timeout_at(deadline.into(), self.try_each(forward, body, terms)));
-        sending.await.unwrap_or(Err(Failure::TimedOut))
+        let asking = Box::pin(tokio::time::timeout_at(deadline.into(), self.ask(spare, errand, terms)));
+        asking.await.unwrap_or((self, Err(Failure::TimedOut)))
     }
 
-    async fn try_each(
-        &self,
-        forward: Forward,
-        body: RequestBody,
+    async fn ask<'t>(
+        &'t self,
+        spare: Option<&'t Self>,
+        errand: Errand,
         terms: Terms,
-    ) -> Result<Response<Streaming>, Failure> {
+    ) -> (&'t Self, Result<Response<Streaming>, Failure>) {
+        match spare {
+            Some(spare) => Box::pin(self.try_both(spare, errand, terms)).await,
+            None => (self, self.try_each(errand, terms).await.map_err(|missed| missed.failure)),
+        }
+    }
+
+    pub(super) async fn try_each(&self, errand: Errand, terms: Terms) -> Result<Response<Streaming>, Missed> {
         let inner = &*self.0;
         let section = &inner.section;
-        let (progress, websocket) = (body.progress().cloned(), forward.asks_for_websocket());
+        let Errand { mut request, client_host, progress, websocket } = errand;
         let with_body = progress.is_some();
-        let (request, client_host) = send::assemble(forward, body, &section.trailers);
-        // Boxed: it goes through many hands.
-        let mut request = Box::new(request);
         let asked = Asked {
             section,
             worker: terms.worker,
@@ -184,7 +194,7 @@ impl Target {
         };
         inner.budget.earn(terms.worker);
         let mut place = inner.place(terms.key, &[], with_body).ok_or(Failure::Overloaded)?;
-        let (mut tried, mut retries, mut unwanted) = (Vec::new(), 0, None);
+        let (mut tried, mut retries, mut unwanted, mut unsent) = (Vec::new(), 0, None, false);
         loop {
             let host = inner.host(place.endpoint(), &client_host);
             if request.headers().get(HOST) != Some(host) {
@@ -200,12 +210,14 @@ impl Target {
                 Ok(response) => return Ok(response),
                 Err(Miss { failure, place, again, counts }) => {
                     if let Some(fault) = asked.progress.as_ref().and_then(Progress::fault) {
-                        return Err(Failure::Body(fault));
+                        return Err(Failure::Body(fault).into());
                     }
                     if counts && asked.elsewhere {
+                        place.endpoint().speed().fared(false);
                         inner.note_failure(place.endpoint(), &failure, terms.worker);
                     }
                     tried.push(place.endpoint().clone());
+                    unsent = matches!(again, Again::Unsent(_));
                     match again {
                         Again::Unsent(request) | Again::Dropped(request) => (failure, Some(request), None),
                         Again::Stale(request) => (failure, Some(request), Some(place)),
@@ -213,15 +225,25 @@ impl Target {
                     }
                 }
             };
-            let next = match again {
-                Some(again) if retries < section.retries => {
-                    let elsewhere = inner.place(terms.key, &tried, with_body).or(same);
-                    elsewhere.filter(|_| inner.may_retry(terms.worker)).map(|place| (place, again))
-                }
-                _ => None,
+            let next = if again.is_some() && retries < section.retries {
+                let elsewhere = inner.place(terms.key, &tried, with_body).or(same);
+                elsewhere.filter(|_| inner.may_retry(terms.worker))
+            } else {
+                None
             };
-            let Some((next, again)) = next else { return unwanted.map(|response| *response).ok_or(failure) };
-            (place, request) = (next, again);
+            (place, request) = match (next, again, unwanted) {
+                (Some(next), Some(again), kept) => {
+                    unwanted = kept;
+                    (next, again)
+                }
+                (.., Some(response)) => return Ok(*response),
+                (_, Some(request), None) if unsent => {
+                    let Asked { progress, .. } = asked;
+                    let errand = Errand { request, client_host, progress, websocket };
+                    return Err(Missed { failure, unsent: Some(Box::new(errand)) });
+                }
+                _ => return Err(failure.into()),
+            };
             retries += 1;
         }
     }
@@ -279,11 +301,13 @@ impl Inner {
         let choose = |may: &dyn Fn(&Arc<Endpoint>) -> bool| self.balance.choose(&endpoints, key, now, may);
         let healthy = || choose(&|endpoint| able(endpoint) && is_in(endpoint));
         let chosen = if panics && tried.is_empty() { choose(&able) } else { healthy().or_else(|| choose(&able)) };
-        chosen?.admit()
+        let chosen = chosen?;
+        chosen.speed().ask(now);
+        chosen.admit()
     }
 
     /// One more retry, if the budget has it.
-    fn may_retry(&self, worker: Worker) -> bool {
+    pub(super) fn may_retry(&self, worker: Worker) -> bool {
         let may = self.budget.spend();
         if may {
             self.meter.retried(worker);

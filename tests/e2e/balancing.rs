@@ -54,6 +54,47 @@ fn an_endpoint_that_is_busy_gets_nothing_more_while_others_are_idle() {
 }
 
 #[test]
+fn an_endpoint_that_is_slow_gets_little() {
+    let slow = Upstream::start(|_| {
+        thread::sleep(Duration::from_millis(200));
+        Reply::new(200, &[], "slow")
+    });
+    let quick = ["one", "two", "three"].map(Upstream::named);
+    let [one, two, three] = quick.each_ref().map(Upstream::url);
+    let gateway = gateway(&[slow.url(), one, two, three], "");
+    let mut connection = Connection::open(gateway.address);
+    let mut ask = || get("/").send_on(&mut connection, gateway.address).text();
+    eventually("it is known to be slow", || {
+        ask();
+        (slow.requests().len() >= 8).then_some(())
+    });
+    let had = (0..200).filter(|_| ask() == "slow").count();
+    assert!(had < 20, "{had} of 200, where 50 are an equal share");
+}
+
+#[test]
+fn an_endpoint_that_fails_at_once_gets_no_more_than_its_share() {
+    let failing = Upstream::start(|_| Reply::new(500, &[], "failing"));
+    let well = Upstream::start(|_| {
+        thread::sleep(Duration::from_millis(20));
+        Reply::new(200, &[], "well")
+    });
+    let gateway = gateway(&[failing.url(), well.url()], "");
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut connection = Connection::open(gateway.address);
+                for _ in 0..50 {
+                    get("/").send_on(&mut connection, gateway.address);
+                }
+            });
+        }
+    });
+    let had = failing.requests().len();
+    assert!((20..270).contains(&had), "{had} of 400");
+}
+
+#[test]
 fn what_belongs_together_stays_on_one_endpoint_and_only_what_must_moves() {
     let (one, two, three) = (Upstream::named("one"), Upstream::named("two"), Upstream::named("three"));
     let urls = [one.url(), two.url(), three.url()];

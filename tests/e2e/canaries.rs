@@ -1,7 +1,7 @@
 //! Weights and prefixes: who gets the new version, and services that live under a path of the site.
 
 use crate::harness::{
-    Gateway, Redis, Reply, Upstream, eventually, express_gateway, get, open_rule, record, store_session,
+    Gateway, Redis, Reply, Request, Upstream, eventually, express_gateway, get, open_rule, post, record, store_session,
 };
 
 fn weights(one: &Upstream, two: &Upstream, weights: (u32, u32)) -> String {
@@ -24,7 +24,11 @@ fn a_user_stays_on_one_side_and_moves_only_towards_what_grows() {
         })
         .collect();
     let sides = |gateway: &Gateway| -> Vec<String> {
-        let ask = |cookie: &String| gateway.send(&get("/").cookie(cookie)).text();
+        // The store may be slow where much else is going on.
+        let ask = |cookie: &String| {
+            let answered = || Some(gateway.send(&get("/").cookie(cookie))).filter(|answer| answer.status() == 200);
+            eventually("a side answers", answered).text()
+        };
         cookies
             .iter()
             .map(|[one, other]| {
@@ -43,6 +47,69 @@ fn a_user_stays_on_one_side_and_moves_only_towards_what_grows() {
     assert!(second(&before) > 0 && second(&after) > second(&before) && second(&after) < 40);
     assert!(before.iter().zip(&after).all(|(before, after)| before == after || after == "two"));
     assert_eq!(second(&at((0, 1))), 40);
+}
+
+/// What these users get, each on a device of its own.
+fn by_address(gateway: &Gateway, request: &Request) -> Vec<String> {
+    let ask = |user: u32| gateway.send(&request.clone().header("X-Forwarded-For", format!("192.0.2.{user}"))).text();
+    (0..40).map(ask).collect()
+}
+
+#[test]
+fn a_side_that_cannot_be_reached_costs_its_users_nothing_and_has_them_back_when_it_can() {
+    let (one, mut two) = (Upstream::named("one"), Upstream::named("two"));
+    let urls = (one.url(), two.url());
+    let text = |more: &str| {
+        let (one, two) = &urls;
+        format!(
+            "trusted_proxies = [\"127.0.0.1\"]\n[upstreams]\nv1 = {one:?}\n\
+             v2 = {{ endpoints = {two:?}, eject = {{ errors = 3, for = \"1s\" }}{more} }}\n\
+             [[rules]]\ndest = {{ v1 = 50, v2 = 50 }}\nsession = \"off\"\n"
+        )
+    };
+    let gateway = Gateway::start(text(""));
+    let homes = by_address(&gateway, &get("/"));
+    assert!(homes.contains(&"one".to_owned()) && homes.contains(&"two".to_owned()));
+    two.stop();
+    for request in [get("/"), post("/", "a=1"), get("/")] {
+        assert_eq!(by_address(&gateway, &request), ["one"; 40]);
+    }
+    gateway.process.wait_for_output("an upstream cannot be reached and gets no requests");
+    let seen = get("/metrics").send(gateway.admin).text();
+    assert!(seen.contains("onedoor_upstream_errors_total{upstream=\"v2\",reason=\"unreachable\"}"), "{seen}");
+    assert!(gateway.output().contains("\"upstream\":\"v1\""));
+    two.restart();
+    eventually("everybody is at home again", || (by_address(&gateway, &get("/")) == homes).then_some(()));
+    assert!(gateway.output().contains("an upstream can be reached again"));
+    two.stop();
+    let strict = Gateway::start(text(", retries = 0"));
+    let told = by_address(&strict, &get("/"));
+    assert_eq!(told.iter().filter(|text| *text != "one").count(), 3, "those that were tried: {told:?}");
+}
+
+#[test]
+fn a_side_that_answers_with_errors_or_is_full_keeps_its_users() {
+    let (one, two) = (Upstream::named("one"), Upstream::start(|_| Reply::new(503, &[], "sorry")));
+    let gateway = Gateway::start(format!(
+        "trusted_proxies = [\"127.0.0.1\"]\n[upstreams]\n{}session = \"off\"\n",
+        weights(&one, &two, (50, 50))
+    ));
+    let homes = by_address(&gateway, &get("/"));
+    assert!(homes.contains(&"one".to_owned()) && homes.contains(&"sorry".to_owned()));
+    assert_eq!(by_address(&gateway, &get("/")), homes);
+}
+
+#[test]
+fn a_side_whose_checks_fail_is_left_to_those_that_pass() {
+    let (one, two) = (Upstream::named("one"), Upstream::start(|_| Reply::new(500, &[], "sick")));
+    let (first, second) = (one.url(), two.url());
+    let gateway = Gateway::start(format!(
+        "[upstreams]\nv1 = {first:?}\n\
+         v2 = {{ endpoints = {second:?}, health = {{ path = \"/healthz\", interval = \"100ms\" }} }}\n\
+         [[rules]]\ndest = {{ v1 = 1, v2 = 1000000 }}\nsession = \"off\"\n"
+    ));
+    gateway.process.wait_for_output("an endpoint fails its checks and gets no requests");
+    eventually("the other side answers", || (gateway.get("/").text() == "one").then_some(()));
 }
 
 #[test]
