@@ -5,7 +5,7 @@ use super::{
     replay::Replay,
     shared::{Shared, Stream},
     tls::{self, Tls},
-    written::{Keeping, Written},
+    written::{Keeping, OnSocket, Written},
 };
 use crate::{config::upstreams::Endpoint, http::body::RequestBody, tasks};
 use bytes::Bytes;
@@ -91,7 +91,7 @@ impl Connection {
         tokio::time::timeout(timeout, opening).await.map_err(overdue)?
     }
 
-    async fn start(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> io::Result<Self> {
+    async fn start(io: impl AsyncRead + AsyncWrite + OnSocket + Unpin + Send + 'static) -> io::Result<Self> {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(BUFFER_BYTES_MAX);
         let written = Written::default();
@@ -142,6 +142,13 @@ impl Connection {
         }
         tokio::task::yield_now().await;
         sender.is_ready()
+    }
+
+    /// The next request can be sent only once: if the connection turns out to be closed, it is returned unsent.
+    pub(super) fn look_twice(&self) {
+        if let Self::Http1 { written, .. } = self {
+            written.doubt();
+        }
     }
 
     /// No answer came in time: the connection gets no new requests.

@@ -104,6 +104,9 @@ pub(super) async fn exchange(
             continue;
         }
         let replay = if asked.section.retries == 0 { None } else { kept.replay(&mut request) };
+        if replay.is_none() {
+            kept.look_twice();
+        }
         match answer(&mut kept, request, asked).await {
             Ok(response) => return accept(response, asked, kept, place, asked.begun),
             Err((_, Fate::Unsent(unsent))) => request = unsent,

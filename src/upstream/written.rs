@@ -1,21 +1,38 @@
-//! Heads of requests as a connection wrote them. To keep one costs less than to note it before it is sent.
+//! Heads of requests as a connection wrote them: to keep one costs less than to note it before it is sent. And a last
+//! look at a connection before one goes out that can be sent only once.
 
 use crate::http::body::RequestBody;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use socket2::SockRef;
 use std::{
-    fmt, io, mem,
+    fmt, io,
+    mem::{self, MaybeUninit},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+use tokio_rustls::client::TlsStream;
 
 /// An unused connection keeps no more room than this.
 const ROOM_MAX: usize = 4096;
 
 /// The head of the last request on one connection; shared by whoever sends and the socket.
 #[derive(Clone, Default)]
-pub(super) struct Written(Arc<Mutex<Kept>>);
+pub(super) struct Written(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    kept: Mutex<Kept>,
+    /// Before the next write the system is asked whether the other side has closed.
+    doubted: AtomicBool,
+}
 
 #[derive(Default)]
 struct Kept {
@@ -45,6 +62,12 @@ impl Written {
         read(&mem::take(&mut self.kept().head))
     }
 
+    /// A request is about to be sent that must not be lost on a connection that was closed a moment ago: it is returned
+    /// unsent. hyper looks before it writes, but sees only what the runtime has heard of so far.
+    pub(super) fn doubt(&self) {
+        self.0.doubted.store(true, Relaxed);
+    }
+
     /// hyper writes a head at once, and nothing behind it where there is no body.
     fn note<'a>(&self, slices: impl Iterator<Item = &'a [u8]>) {
         let mut kept = self.kept();
@@ -54,8 +77,37 @@ impl Written {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What stands on a socket of the system.
+pub(super) trait OnSocket {
+    fn socket(&self) -> SockRef<'_>;
+}
+
+impl OnSocket for TcpStream {
+    fn socket(&self) -> SockRef<'_> {
+        self.into()
+    }
+}
+
+impl OnSocket for UnixStream {
+    fn socket(&self) -> SockRef<'_> {
+        self.into()
+    }
+}
+
+impl OnSocket for TlsStream<TcpStream> {
+    fn socket(&self) -> SockRef<'_> {
+        self.get_ref().0.into()
+    }
+}
+
+/// Whether the other side has nothing more to say than what was read: it has neither closed nor spoken unasked.
+fn is_silent(stream: &impl OnSocket) -> bool {
+    let heard = stream.socket().peek(&mut [MaybeUninit::uninit()]);
+    heard.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// A head that is whole, as a request.
@@ -100,9 +152,16 @@ impl<S> Keeping<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Keeping<S> {
+impl<S: AsyncRead + OnSocket + Unpin> AsyncRead for Keeping<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+        let this = self.get_mut();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        let doubted = &this.written.0.doubted;
+        if doubted.load(Relaxed) && doubted.swap(false, Relaxed) && read.is_pending() && !is_silent(&this.stream) {
+            // It has ended, or is of no use any more.
+            return Poll::Ready(Ok(()));
+        }
+        read
     }
 }
 
@@ -139,7 +198,32 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Keeping<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{TcpListener, TcpStream as Blocking};
     use tokio::io::AsyncWriteExt;
+
+    #[tokio::test]
+    async fn what_the_system_knows_is_asked_for_where_the_runtime_cannot_know_it_yet() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        for said in [&b"HTTP/1.1 200 OK\r\n\r\n"[..], b""] {
+            let ours = Blocking::connect(listener.local_addr().expect("an address")).expect("a connection");
+            ours.set_nonblocking(true).expect("it can be");
+            let (mut theirs, written) = (listener.accept().expect("a connection").0, Written::default());
+            let mut ours = Keeping::new(TcpStream::from_std(ours).expect("it can be"), written.clone());
+            let mut read = || {
+                let (mut room, mut cx) = ([0; 8], Context::from_waker(std::task::Waker::noop()));
+                Pin::new(&mut ours).poll_read(&mut cx, &mut ReadBuf::new(&mut room))
+            };
+            assert!(read().is_pending());
+            written.doubt();
+            assert!(read().is_pending(), "nothing has happened");
+            io::Write::write_all(&mut theirs, said).expect("there is room");
+            drop(theirs);
+            // The runtime has not run since.
+            assert!(read().is_pending());
+            written.doubt();
+            assert!(matches!(read(), Poll::Ready(Ok(()))));
+        }
+    }
 
     #[tokio::test]
     async fn a_request_comes_back_as_it_was_sent() {
