@@ -69,6 +69,15 @@ impl Shared {
         scheme: Scheme,
         authority: Authority,
     ) -> io::Result<Self> {
+        Self::begin_with(io, scheme, authority, [SILENCE, SILENCE_AFTER_PING]).await
+    }
+
+    async fn begin_with(
+        io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        scheme: Scheme,
+        authority: Authority,
+        [silence, after_ping]: [Duration; 2],
+    ) -> io::Result<Self> {
         let greeting = Greeting::default();
         let mut builder = http2::Builder::new(greeting.clone());
         builder
@@ -79,8 +88,8 @@ impl Shared {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(HEAD_BYTES_MAX)
-            .keep_alive_interval(SILENCE)
-            .keep_alive_timeout(SILENCE_AFTER_PING);
+            .keep_alive_interval(silence)
+            .keep_alive_timeout(after_ping);
         let (sender, mut driver) = builder.handshake(TokioIo::new(io)).await.map_err(io::Error::other)?;
         poll_fn(|cx| {
             greeting.expect(cx.waker());
@@ -205,5 +214,31 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Greeting {
             greeting.wake();
             polled
         }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_has_vanished_is_noticed_while_it_owes_an_answer() {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let peer = async {
+            let mut peer = h2::server::handshake(theirs).await.expect("a greeting");
+            let request = peer.accept().await.expect("a request").expect("a sound one");
+            // From now on nobody reads or answers, and nobody closes.
+            (peer, request)
+        };
+        let patience = [Duration::from_millis(50); 2];
+        let asking = async {
+            let authority = Authority::from_static("own.test");
+            let shared = Shared::begin_with(ours, Scheme::HTTP, authority, patience).await.expect("a connection");
+            let stream = shared.stream().expect("there is room");
+            let answer = stream.send(Request::new(RequestBody::none())).await;
+            assert!(answer.is_err_and(|error| error.into_error().is_timeout()));
+            assert!(!shared.is_open());
+        };
+        let (_held, ()) = tokio::join!(peer, asking);
     }
 }
