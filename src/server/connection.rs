@@ -41,7 +41,7 @@ const HEADERS_MIN: usize = 200;
 /// A response's body that keeps its connection busy.
 struct Served {
     body: Body,
-    _busy: Busy,
+    busy: Busy,
 }
 
 /// A WebSocket that begins where the connection's HTTP ends.
@@ -80,7 +80,7 @@ pub async fn serve<S>(
             } else if closing.has_begun() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response.map(|body| Served { body, _busy: busy }))
+            Ok::<_, Infallible>(response.map(|body| Served { body, busy }))
         })
     });
     // Above our own limits, so that 414 and 431 are ours to answer.
@@ -119,7 +119,8 @@ impl http_body::Body for Served {
     type Error = <Body as http_body::Body>::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        // Nothing more is asked of the upstream meanwhile. The connection's task is this one, so it will be back.
+        if self.busy.is_stuck() { Poll::Pending } else { Pin::new(&mut self.body).poll_frame(cx) }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -10,7 +10,10 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -44,7 +47,13 @@ impl From<&server::Limits> for Limits {
 
 /// What a connection is doing; shared by the socket and the service.
 #[derive(Debug, Clone)]
-pub struct Activity(Arc<Mutex<Phase>>);
+pub struct Activity(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    phase: Mutex<Phase>,
+    is_stuck: AtomicBool,
+}
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
@@ -91,7 +100,7 @@ enum Speaks {
 impl Activity {
     /// A connection that has just begun.
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Phase::Idle(clock::now()))))
+        Self(Arc::new(Shared { phase: Mutex::new(Phase::Idle(clock::now())), is_stuck: AtomicBool::new(false) }))
     }
 
     /// A request's head is complete.
@@ -139,11 +148,11 @@ impl Activity {
     }
 
     fn phase(&self) -> Phase {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, change: impl FnOnce(Phase) -> Phase) {
-        let mut phase = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut phase = self.0.phase.lock().unwrap_or_else(PoisonError::into_inner);
         *phase = change(*phase);
     }
 }
@@ -151,6 +160,13 @@ impl Activity {
 impl Default for Activity {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Busy {
+    /// Whether the client takes nothing of what is written to it. When it does again, the connection's task is woken.
+    pub fn is_stuck(&self) -> bool {
+        self.activity.0.is_stuck.load(Relaxed)
     }
 }
 
@@ -241,9 +257,13 @@ impl<S> Timed<S> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.stalled = None;
+            if self.stalled.take().is_some() {
+                self.activity.0.is_stuck.store(false, Relaxed);
+                cx.waker().wake_by_ref();
+            }
             return written;
         }
+        self.activity.0.is_stuck.store(true, Relaxed);
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -328,7 +348,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_left() {
@@ -338,6 +358,28 @@ mod tests {
         let mut timed = Timed::new(near, limits, Activity::new(), Closing::default());
         let error = timed.write_all(&[0; 64]).await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn while_a_client_takes_nothing_that_is_known() {
+        let (near, mut far) = tokio::io::duplex(16);
+        let long = Duration::from_secs(60);
+        let limits = Limits { header_timeout: long, keepalive: long, write_timeout: long };
+        let activity = Activity::new();
+        let busy = activity.begin();
+        let mut timed = Timed::new(near, limits, activity, Closing::default());
+        timed.write_all(&[0; 16]).await.expect("there is room");
+        assert!(!busy.is_stuck());
+        let writing = async {
+            timed.write_all(&[0; 16]).await.expect("somebody reads");
+            assert!(!busy.is_stuck());
+        };
+        let reading = async {
+            tokio::task::yield_now().await;
+            assert!(busy.is_stuck());
+            far.read_exact(&mut [0; 32]).await.expect("it was written");
+        };
+        tokio::join!(writing, reading);
     }
 
     #[tokio::test]
