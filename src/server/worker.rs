@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// What the kernel keeps for one client beyond what is on its way; without this, megabytes.
-const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+const UNSENT_BYTES_MAX: u32 = 256 * 1024;
 
 /// How long accepting rests when the process has no file descriptor left.
 const EXHAUSTED: Duration = Duration::from_millis(50);
