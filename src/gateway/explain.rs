@@ -155,11 +155,8 @@ impl Snapshot {
                 let (target, _) = sides.side(|| origin.caller(), Target::is_reachable);
                 let form = rule.form(&path);
                 if form != &path {
-                    tell(
-                        story,
-                        "path",
-                        format_args!("{} with its empty segments, which this rule keeps", form.as_str()),
-                    );
+                    let kept = form.as_str();
+                    tell(story, "path", format_args!("{kept} with its empty segments, which this rule keeps"));
                 }
                 let rewritten = rule.rewrite.apply(form)?;
                 let mut arrival = HeaderMap::new();

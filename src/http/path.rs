@@ -170,7 +170,7 @@ impl NormalPath {
 /// Without empty segments; a slash at the end stays.
 fn merge(path: &str) -> String {
     let mut merged = String::with_capacity(path.len());
-    for octet in path.chars().filter(|octet| octet.is_ascii()) {
+    for octet in path.chars() {
         if octet != '/' || !merged.ends_with('/') {
             merged.push(octet);
         }
