@@ -42,7 +42,7 @@ use link::{Link, Trust};
 pub use listener::{Change, Event, Hearing, Listener, Status};
 use meter::Meter;
 pub use primaries::{Map, Primaries};
-pub use proof::{Moment, Proof, Proofs};
+pub use proof::{Limit, Moment, Proof, Proofs};
 pub use shape::Shape;
 use std::{
     future::Future,

@@ -24,6 +24,10 @@ pub struct Proofs {
     all: ArcSwap<Vec<(Weak<Redis>, Arc<Proof>)>>,
 }
 
+/// Until when something may be believed: it comes nearer and never moves away.
+#[derive(Debug)]
+pub struct Limit(AtomicU64);
+
 /// Whether every change that one primary makes reaches this process, and since when that is known.
 #[derive(Debug)]
 pub struct Proof {
@@ -37,7 +41,37 @@ pub struct Proof {
     heard: AtomicU64,
 }
 
+impl Limit {
+    /// It may be believed until the first of these.
+    pub fn new(moments: impl IntoIterator<Item = Moment>) -> Self {
+        Self(AtomicU64::new(moments.into_iter().min().unwrap_or(Moment::NEVER).0))
+    }
+
+    /// Whether it may be believed now.
+    pub fn is_ahead_of(&self, now: Moment) -> bool {
+        now.0 < self.0.load(Ordering::SeqCst)
+    }
+
+    /// It may be believed no longer than until then.
+    pub fn draw_near(&self, moment: Moment) {
+        self.0.fetch_min(moment.0, Ordering::SeqCst);
+    }
+
+    /// It may never be believed again.
+    pub fn end(&self) {
+        self.0.store(0, Ordering::SeqCst);
+    }
+
+    /// Whether it was ended.
+    pub fn has_ended(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == 0
+    }
+}
+
 impl Moment {
+    /// Later than any other.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// Later by `duration`.
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(nanoseconds(duration)))
@@ -211,5 +245,18 @@ mod tests {
         proofs.replace(vec![entry(&all[1])]);
         assert!(!all[0].is_open() && !proofs.knows(&all[0]));
         assert!(all[1].is_open() && proofs.knows(&all[1]) && proofs.hold());
+    }
+
+    #[test]
+    fn a_limit_comes_nearer_and_never_moves_away() {
+        let now = Proofs::new(SECOND).now();
+        let limit = Limit::new([now.after(SECOND * 3), Moment::NEVER, now.after(SECOND * 4)]);
+        assert!(limit.is_ahead_of(now.after(SECOND * 2)) && !limit.is_ahead_of(now.after(SECOND * 3)));
+        limit.draw_near(now.after(SECOND));
+        limit.draw_near(now.after(SECOND * 2));
+        assert!(limit.is_ahead_of(now) && !limit.is_ahead_of(now.after(SECOND)) && !limit.has_ended());
+        limit.end();
+        limit.draw_near(now.after(SECOND));
+        assert!(!limit.is_ahead_of(now) && limit.has_ended());
     }
 }

@@ -134,7 +134,8 @@ impl Sessions {
             return Ok((named, Place::alone(pair.position)));
         }
         let (id, place) = self.prove(&self.format, pair, headers)?;
-        let named = Arc::new(Named { key: self.format.key(&id).into(), id });
+        let key = self.format.key(&id);
+        let named = Named::new(id, key);
         if let Some(near) = memory {
             near.name(pair.value, &named);
         }

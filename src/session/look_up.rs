@@ -105,7 +105,7 @@ impl Sessions {
         let mut pairs = cookie_header::pairs(headers).filter(|pair| cookie_header::is_taken_for(pair.name, name));
         let first = pairs.next().filter(|pair| self.counts(pair, name))?;
         let named = near.named(first.value).filter(|named| !self.revocations.knows(&named.key))?;
-        let Finding::Valid(session) = near.recall(&named.key, near.moment(clock::now()), worker)? else {
+        let Finding::Valid(session) = near.recall(&named, near.moment(clock::now()), worker)? else {
             return None;
         };
         if !session.has_any_of(need.roles) {
@@ -168,7 +168,7 @@ impl Sessions {
             return Ok((loaded.finding, Source::Store));
         };
         if look.trust == Trust::Memory
-            && let Some(finding) = near.recall(&named.key, near.moment(clock::now()), look.worker)
+            && let Some(finding) = near.recall(named, near.moment(clock::now()), look.worker)
         {
             return Ok((finding, Source::Memory));
         }

@@ -2,20 +2,17 @@
 
 use super::{Absence, Finding, id::SessionId, store::Outage};
 use crate::{
-    redis::{Change, Moment, Proof, Proofs, Redis},
+    redis::{Change, Limit, Moment, Proof, Proofs, Redis},
     tasks::Worker,
     telemetry::metrics::{Counter, Metrics, families},
 };
-use quick_cache::{Weighter, sync::Cache};
+use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter, sync::Cache};
 use ring::digest::{SHA256, digest};
 use std::{
     collections::HashMap,
     fmt,
     hash::{BuildHasher, RandomState},
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
@@ -27,6 +24,8 @@ const ABSENCE_MAX: Duration = Duration::from_secs(1);
 /// For how long a record is believed whose time to live was changed: it may be shorter now, and the server deletes what
 /// is over when it comes across it.
 const RENEWED_MAX: Duration = Duration::from_secs(30);
+/// How often a record that is found without its table is looked for there, too: what is used stays.
+const TOUCH: Duration = Duration::from_secs(3);
 /// A record that is longer takes the place of several sessions, so that long ones do not fill the machine's memory.
 const PLACE: usize = 4 * 1024;
 /// Locks that the reads under way are spread over.
@@ -38,7 +37,7 @@ pub struct NearCache {
     proofs: Arc<Proofs>,
     /// What a cookie's value was found to prove. It is true as long as the configuration stands.
     cookies: Cache<Box<[u8]>, Arc<Named>>,
-    entries: Cache<Box<[u8]>, Arc<Entry>, Places>,
+    entries: Cache<Box<[u8]>, Arc<Entry>, Places, DefaultHashBuilder, Leaving>,
     reads: [Mutex<HashMap<Box<[u8]>, Read>>; SHARDS],
     hasher: RandomState,
     meter: Meter,
@@ -49,29 +48,37 @@ pub struct NearCache {
 pub(super) struct Named {
     pub(super) id: SessionId,
     pub(super) key: Box<str>,
+    link: Mutex<Option<Link>>,
 }
 
-/// What was read of one record.
+/// A way to what was read of a record that leads past its table: with many sessions, each look into another piece of
+/// memory costs time.
 #[derive(Debug)]
+struct Link {
+    entry: Weak<Entry>,
+    /// From then on the table is asked.
+    until: Moment,
+}
+
+/// What was read of one record. What is looked at when it is recalled stands together.
+#[derive(Debug)]
+#[repr(C)]
 pub(super) struct Entry {
-    pub(super) finding: Finding,
-    /// Of the record's bytes, to tell whether another read brought the same.
-    digest: Option<[u8; 32]>,
-    /// When the record ends by its own account, since the Unix epoch.
-    pub(super) ends: Option<Duration>,
     /// That of the primary which told; `None` = nobody tells of its changes, and it was never proven but when it was read.
     proof: Option<Arc<Proof>>,
+    /// Until when it need not be read again; ended when something happened to the record, or another read took its
+    /// place, or it has left the table.
+    fresh: Limit,
+    pub(super) finding: Finding,
     sent: Moment,
     /// When the store's time to live is over.
-    dies: Option<Moment>,
-    /// When the record wants to be read again although nothing changed.
-    stale_at: Option<Moment>,
-    /// When its time to live was first changed since.
-    renewed: OnceLock<Moment>,
-    /// Something happened to the record.
-    doubted: AtomicBool,
+    dies: Moment,
+    /// When the record ends by its own account, since the Unix epoch.
+    pub(super) ends: Option<Duration>,
     /// How many sessions' places it takes.
     places: u32,
+    /// Of the record's bytes, to tell whether another read brought the same.
+    digest: Option<[u8; 32]>,
 }
 
 /// Counts the places that are taken.
@@ -81,6 +88,18 @@ struct Places;
 impl Weighter<Box<[u8]>, Arc<Entry>> for Places {
     fn weight(&self, _: &Box<[u8]>, entry: &Arc<Entry>) -> u64 {
         entry.places.into()
+    }
+}
+
+/// Whoever reaches an entry that has left the table learns that from itself.
+#[derive(Debug, Clone)]
+struct Leaving;
+
+impl Lifecycle<Box<[u8]>, Arc<Entry>> for Leaving {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), _: Box<[u8]>, entry: Arc<Entry>) {
+        entry.fresh.end();
     }
 }
 
@@ -140,7 +159,7 @@ impl NearCache {
         Self {
             proofs,
             cookies: Cache::new(entries),
-            entries: Cache::with_weighter(entries, entries as u64, Places),
+            entries: Cache::with(entries, entries as u64, Places, DefaultHashBuilder::default(), Leaving),
             reads: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             meter,
@@ -175,21 +194,26 @@ impl NearCache {
     }
 
     /// What is known of a record and still true.
-    pub(super) fn recall(&self, key: &str, now: Moment, worker: Worker) -> Option<Finding> {
-        let entry = self.entries.get(key.as_bytes())?;
-        let is_current = entry.proof.as_ref().is_some_and(|proof| proof.covers(entry.sent, now))
-            && !entry.doubted.load(Ordering::SeqCst)
-            && entry.dies.is_none_or(|dies| now < dies)
-            && entry.stale_at.is_none_or(|stale_at| now < stale_at)
-            && entry.renewed.get().is_none_or(|renewed| now < renewed.after(RENEWED_MAX))
-            && match entry.finding {
-                Finding::Valid(_) => true,
-                Finding::Absent(..) => now < entry.sent.after(ABSENCE_MAX),
-            };
+    pub(super) fn recall(&self, named: &Named, now: Moment, worker: Worker) -> Option<Finding> {
+        let entry = self.entry(named, now)?;
+        let is_current =
+            entry.proof.as_ref().is_some_and(|proof| proof.covers(entry.sent, now)) && entry.fresh.is_ahead_of(now);
         is_current.then(|| {
             self.meter.hits.add(worker);
             entry.finding.clone()
         })
+    }
+
+    /// What was last read of a record, and is in the table or was not long ago.
+    fn entry(&self, named: &Named, now: Moment) -> Option<Arc<Entry>> {
+        let mut link = named.link.lock().unwrap_or_else(PoisonError::into_inner);
+        let linked = link.as_ref().filter(|link| now < link.until).and_then(|link| link.entry.upgrade());
+        if let Some(entry) = linked.filter(|entry| !entry.fresh.has_ended()) {
+            return Some(entry);
+        }
+        let entry = self.entries.get(named.key.as_bytes())?;
+        *link = Some(Link { entry: Arc::downgrade(&entry), until: now.after(TOUCH) });
+        Some(entry)
     }
 
     /// A session that was proven not longer than `stale_for` ago, and of which nothing was heard since.
@@ -197,8 +221,8 @@ impl NearCache {
         let (entry, now) = (self.entries.get(key.as_bytes())?, self.proofs.now());
         let proven = entry.proof.as_ref().map_or(entry.sent, |proof| proof.proven(entry.sent));
         let passes = matches!(entry.finding, Finding::Valid(_))
-            && !entry.doubted.load(Ordering::SeqCst)
-            && entry.dies.is_none_or(|dies| now < dies)
+            && !entry.fresh.has_ended()
+            && now < entry.dies
             && now.since(proven) <= stale_for;
         passes.then(|| {
             self.meter.stale.add(worker);
@@ -217,7 +241,8 @@ impl NearCache {
     /// under this key nothing is known.
     pub(super) fn life(&self, key: &str) -> Option<Option<Duration>> {
         let entry = self.entries.peek(key.as_bytes())?;
-        matches!(entry.finding, Finding::Valid(_)).then(|| entry.dies.map(|dies| dies.since(entry.sent)))
+        let life = (entry.dies != Moment::NEVER).then(|| entry.dies.since(entry.sent));
+        matches!(entry.finding, Finding::Valid(_)).then_some(life)
     }
 
     /// The read of a record that is under way, or a new one, which the caller must see to.
@@ -257,9 +282,10 @@ impl NearCache {
                 if ours.is_some_and(|read| read.renewed) {
                     entry.renew(read.sent);
                 }
+                self.doubt(key.as_bytes());
                 self.entries.insert(key.as_bytes().into(), Arc::new(entry));
             } else if undisturbed {
-                self.entries.remove(key.as_bytes());
+                self.forget(key.as_bytes());
             }
             finding
         });
@@ -285,15 +311,21 @@ impl NearCache {
             // What it holds now may be what it held before.
             Change::Written | Change::Any => self.doubt(key),
             Change::Deleted | Change::Expired | Change::Evicted | Change::MovedAway | Change::Renewed => {
-                self.entries.remove(key);
+                self.forget(key);
             }
         }
     }
 
+    /// What was read is true no more. Whoever reaches it without the table learns that from itself.
     fn doubt(&self, key: &[u8]) {
         if let Some(entry) = self.entries.peek(key) {
-            entry.doubted.store(true, Ordering::SeqCst);
+            entry.fresh.end();
         }
+    }
+
+    fn forget(&self, key: &[u8]) {
+        self.doubt(key);
+        self.entries.remove(key);
     }
 
     /// Forgets every record of a primary, those of nobody, and those of who is none any more.
@@ -304,7 +336,13 @@ impl NearCache {
             drop(shard);
         }
         let stays = |proof: &Arc<Proof>| !Arc::ptr_eq(proof, cleared) && self.proofs.knows(proof);
-        self.entries.retain(|_, entry| entry.proof.as_ref().is_some_and(stays));
+        self.entries.retain(|_, entry| {
+            let stays = entry.proof.as_ref().is_some_and(stays);
+            if !stays {
+                entry.fresh.end();
+            }
+            stays
+        });
     }
 
     fn shard(&self, key: &[u8]) -> MutexGuard<'_, HashMap<Box<[u8]>, Read>> {
@@ -333,23 +371,29 @@ impl Loaded {
 impl Entry {
     fn new(loaded: Loaded, sent: Moment) -> Self {
         let Loaded { finding, proof, digest, bytes, ends, remaining, fresh_for, unchanged: _ } = loaded;
+        let absence_max = matches!(finding, Finding::Absent(..)).then_some(ABSENCE_MAX);
+        let limits = [remaining, fresh_for, absence_max].into_iter().flatten();
         Self {
+            fresh: Limit::new(limits.map(|limit| sent.after(limit))),
             finding,
-            digest,
-            ends,
             proof,
             sent,
-            dies: remaining.map(|remaining| sent.after(remaining)),
-            stale_at: fresh_for.map(|fresh_for| sent.after(fresh_for)),
-            renewed: OnceLock::new(),
-            doubted: AtomicBool::new(false),
+            dies: remaining.map_or(Moment::NEVER, |remaining| sent.after(remaining)),
+            ends,
             places: u32::try_from(1 + bytes / PLACE).unwrap_or(u32::MAX),
+            digest,
         }
     }
 
     /// Its time to live was changed; the first time counts.
     fn renew(&self, now: Moment) {
-        let _ = self.renewed.set(now);
+        self.fresh.draw_near(now.after(RENEWED_MAX));
+    }
+}
+
+impl Named {
+    pub(super) fn new(id: SessionId, key: impl Into<Box<str>>) -> Arc<Self> {
+        Arc::new(Self { id, key: key.into(), link: Mutex::default() })
     }
 }
 

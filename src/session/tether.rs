@@ -133,7 +133,8 @@ impl Sessions {
     }
 
     async fn judge_group(self: &Arc<Self>, key: &str, id: SessionId, worker: Worker) {
-        let named = Arc::new(Named { key: self.format.key(&id).into(), id });
+        let record = self.format.key(&id);
+        let named = Named::new(id, record);
         loop {
             let finding = Box::pin(self.find_again(key, &named, worker)).await;
             let (cut, again) = self.tethers.settle(key, finding.as_ref());

@@ -79,10 +79,24 @@ impl Stage {
     }
 
     fn user_after(&self, duration: Duration) -> Option<String> {
-        match self.recall("k", self.proof.now().after(duration), W)? {
+        match self.recalled("k", duration)? {
             Finding::Valid(session) => Some(session.user.clone()),
             Finding::Absent(..) => Some("nobody".to_owned()),
         }
+    }
+
+    /// By a cookie that has led there before, if there is one, and by one that has not: both find the same.
+    fn recalled(&self, key: &str, after: Duration) -> Option<Finding> {
+        let now = self.proof.now().after(after);
+        let linked = self.named(key.as_bytes()).unwrap_or_else(|| {
+            let named = Named::new(SessionId::new("id"), key);
+            self.name(key.as_bytes(), &named);
+            named
+        });
+        let new = Named::new(SessionId::new("id"), key);
+        let [linked, new] = [&linked, &new].map(|named| self.recall(named, now, W));
+        assert_eq!(format!("{linked:?}"), format!("{new:?}"));
+        linked
     }
 }
 
@@ -174,7 +188,7 @@ fn memory_is_used_only_while_it_is_proven() {
     cache.proof.prove(cache.proof.now());
     assert_eq!(cache.user(), None, "what was read before the doubt is worth nothing");
     cache.answered("other", slow, Ok(session("zoe")), W);
-    assert!(cache.recall("other", cache.proof.now(), W).is_none());
+    assert!(cache.recalled("other", Duration::ZERO).is_none());
     cache.keep(session("zoe"));
     assert_eq!(cache.user().as_deref(), Some("zoe"));
 }
@@ -186,7 +200,7 @@ fn what_one_primary_has_told_depends_on_no_other() {
         let reading = cache.read(key, true, W).1.expect("no other read is under way");
         cache.cache.answered(key, reading, Ok(Loaded { proof: proof.clone(), ..session("zoe") }), W);
     };
-    let knows = |key: &str| cache.recall(key, cache.proof.now(), W).is_some();
+    let knows = |key: &str| cache.recalled(key, Duration::ZERO).is_some();
     let passes = |key: &str| cache.recall_stale(key, MINUTE, W).is_some();
     let entry = |proof: &Arc<Proof>| (Weak::new(), proof.clone());
     cache.proofs.replace(vec![entry(&cache.proof), entry(&other)]);
@@ -227,7 +241,7 @@ fn an_absence_is_remembered_for_a_moment_and_only_where_it_refuses_nobody() {
     assert_eq!(cache.user_after(SECOND), None);
     let strict = cache.read("strict", false, W).1.unwrap();
     cache.answered("strict", strict, Ok(absent()), W);
-    assert!(cache.recall("strict", cache.proof.now(), W).is_none());
+    assert!(cache.recalled("strict", Duration::ZERO).is_none());
     assert!(cache.recall_stale("k", MINUTE, W).is_none(), "nobody is let in as nobody");
 }
 
@@ -282,7 +296,7 @@ async fn everybody_who_waits_for_a_read_gets_its_answer() {
 #[test]
 fn a_long_cookie_is_verified_each_time() {
     let cache = cache();
-    let named = Arc::new(Named { id: SessionId::new("id"), key: "k".into() });
+    let named = Named::new(SessionId::new("id"), "k");
     cache.name(b"short", &named);
     cache.name(&[b'x'; COOKIE_MAX + 1], &named);
     assert!(cache.named(b"short").is_some());
@@ -296,7 +310,7 @@ fn a_long_record_takes_the_place_of_several_and_one_that_is_too_long_takes_none(
         let key = number.to_string();
         let reading = cache.read(&key, true, W).1.expect("no other read is under way");
         cache.answered(&key, reading, Ok(Loaded { bytes, ..session("zoe") }), W);
-        cache.recall(&key, cache.proof.now(), W).is_some()
+        cache.recalled(&key, Duration::ZERO).is_some()
     };
     for number in 0..300 {
         assert!(keep(number, PLACE - 1));
@@ -308,4 +322,51 @@ fn a_long_record_takes_the_place_of_several_and_one_that_is_too_long_takes_none(
     assert!(cache.entries.weight() <= 100 && cache.entries.len() <= 60, "{}", cache.entries.len());
     assert!(!keep(600, PLACE * 1000), "it is read each time");
     assert!(!cache.entries.is_empty(), "the others stay");
+}
+
+#[test]
+fn a_record_that_is_reached_without_its_table_is_the_one_that_was_read_last() {
+    let cache = cache();
+    cache.keep(session("zoe"));
+    assert_eq!(cache.user().as_deref(), Some("zoe"));
+    // Somebody answers from it right now, for however long.
+    let held = cache.entries.peek(&b"k"[..]).expect("it was read");
+    cache.keep(session("max"));
+    assert_eq!(cache.user().as_deref(), Some("max"), "although nothing was heard of the change");
+    assert!(!held.fresh.is_ahead_of(cache.proof.now()));
+    for change in [Change::Deleted, Change::Written] {
+        cache.keep(session("ada"));
+        assert_eq!(cache.user().as_deref(), Some("ada"));
+        let held = cache.entries.peek(&b"k"[..]).expect("it was read");
+        cache.notice(b"k", change);
+        assert_eq!(cache.user(), None, "{change:?}");
+        drop(held);
+    }
+    cache.keep(session("eva"));
+    assert_eq!(cache.user().as_deref(), Some("eva"));
+    let held = cache.entries.peek(&b"k"[..]).expect("it was read");
+    let mut others = (0..).map(|number: u32| number.to_string());
+    while cache.entries.peek(&b"k"[..]).is_some() {
+        let key = others.next().expect("there is no end of them");
+        let reading = cache.read(&key, true, W).1.expect("no other read is under way");
+        cache.answered(&key, reading, Ok(session("max")), W);
+    }
+    assert_eq!(cache.user(), None, "what is not in the table is nowhere");
+    assert!(held.fresh.has_ended());
+}
+
+#[test]
+fn a_session_that_is_in_use_stays_when_others_come() {
+    let cache = cache();
+    let mut lost = 0;
+    for number in 0..2000 {
+        if cache.user_after(TOUCH * number / 120).is_none() {
+            lost += 1;
+            cache.keep(session("zoe"));
+        }
+        let key = number.to_string();
+        let reading = cache.read(&key, true, W).1.expect("no other read is under way");
+        cache.answered(&key, reading, Ok(session("max")), W);
+    }
+    assert!(lost < 20, "{lost}");
 }
