@@ -6,13 +6,12 @@ use crate::{
     access::Grant,
     config::identity::{self, SessionHeader, Value},
     http::{Head, arrival::Arrival, cookie_header, folded::Names, hop_by_hop, message, websocket},
-    session::{CookieEdit, Session},
+    session::{CookieEdit, Session, Told},
 };
-use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 
 /// Carries the session's name on every request that has a session.
-const SESSION: HeaderName = HeaderName::from_static("x-onedoor-session");
+static SESSION: HeaderName = HeaderName::from_static("x-onedoor-session");
 /// Stands for a record that is too long; nothing that is written as text or base64url begins with it.
 const TOO_LARGE: &str = "!too-large";
 /// About as many fields as are written.
@@ -93,8 +92,14 @@ impl Identity {
         edit_cookies(&mut headers, grant.cookie_edits());
         if let Some(session) = grant.session() {
             // Written once for a session that is answered from memory, which another [identity] makes forget it.
-            for (name, value) in session.told.get_or_init(|| side_by_side(self.written(session).collect())) {
-                headers.insert(name, value.clone());
+            let told = session.told.get_or_init(|| self.told(session));
+            for (name, value) in self.names().zip(told.values()) {
+                if let Some(value) = value {
+                    headers.insert(name, value);
+                }
+            }
+            if let (Some(header), Some(record)) = (&self.session_header, told.record()) {
+                headers.insert(&header.name, record.clone());
             }
         }
         let left_out = |header: &SessionHeader| headers.get(&header.name).is_some_and(|value| value == TOO_LARGE);
@@ -109,33 +114,29 @@ impl Identity {
 
     /// The identity headers that a request of this session carries.
     pub fn preview(&self, session: &Session) -> Vec<(HeaderName, HeaderValue)> {
-        self.written(session).collect()
+        let told = self.told(session);
+        let whole =
+            self.session_header.iter().zip(told.record()).map(|(header, record)| (&header.name, record.clone()));
+        let values = self.names().zip(told.values()).filter_map(|(name, value)| Some((name, value?)));
+        values.chain(whole).map(|(name, value)| (name.clone(), value)).collect()
     }
 
-    fn written(&self, session: &Session) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let configured = self.headers.iter().filter_map(|(name, source)| {
-            let value = match source {
-                Value::User => Some(encoding::text(&session.user)),
-                Value::Roles => encoding::list(session.roles.iter().map(String::as_str)),
-                Value::Session => Some(encoding::text(&session.name)),
-                Value::Record(path) => session.record.at(path).and_then(encoding::value),
-            };
-            Some((name.clone(), value?))
-        });
-        let whole = self.session_header.iter().map(|header| (header.name.clone(), whole(session, header.bytes_max)));
-        std::iter::once((SESSION, encoding::text(&session.name))).chain(configured).chain(whole)
+    /// The names of the short headers, in the order of [`Told::values`].
+    fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        std::iter::once(&SESSION).chain(self.headers.iter().map(|(name, _)| name))
     }
-}
 
-/// The same headers with their values in one piece of memory: with many sessions, each look into another costs time.
-fn side_by_side(headers: Vec<(HeaderName, HeaderValue)>) -> Box<[(HeaderName, HeaderValue)]> {
-    let mut bytes = BytesMut::new();
-    headers.iter().for_each(|(_, value)| bytes.extend_from_slice(value.as_bytes()));
-    let moved = |(name, value): (HeaderName, HeaderValue)| {
-        let value = HeaderValue::from_maybe_shared(bytes.split_to(value.len()).freeze());
-        (name, value.expect("it was a value before"))
-    };
-    headers.into_iter().map(moved).collect()
+    fn told(&self, session: &Session) -> Told {
+        let value = |source: &Value| match source {
+            Value::User => Some(encoding::text(&session.user)),
+            Value::Roles => encoding::list(session.roles.iter().map(String::as_str)),
+            Value::Session => Some(encoding::text(&session.name)),
+            Value::Record(path) => session.record.at(path).and_then(encoding::value),
+        };
+        let configured = self.headers.iter().map(|(_, source)| value(source));
+        let record = self.session_header.as_ref().map(|header| whole(session, header.bytes_max));
+        Told::new(std::iter::once(Some(encoding::text(&session.name))).chain(configured), record)
+    }
 }
 
 /// The whole record, unless it is too long.

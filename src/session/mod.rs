@@ -19,6 +19,7 @@ mod revocation;
 mod roster;
 pub mod store;
 mod tether;
+mod told;
 pub mod value;
 mod verdicts;
 mod watcher;
@@ -35,7 +36,7 @@ pub use absence::Absence;
 use cookies::Search;
 pub use cookies::{CookieEdit, Keep};
 use format::{Format, Own, Presented};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use id::SessionId;
 use lifetime::Lifetime;
 use look_up::Found;
@@ -52,6 +53,7 @@ use std::{
 use store::{Outage, Store};
 pub use tether::Tether;
 use tether::Tethers;
+pub use told::Told;
 use value::{Value, json, selection::Selection};
 use verdicts::Verdicts;
 pub use watcher::{Watcher, compile};
@@ -112,7 +114,7 @@ pub struct Session {
     /// When it began, since the Unix epoch, where the gateway's own record says so.
     pub begun: Option<Duration>,
     /// What upstreams are told of it, once somebody has written that.
-    pub told: OnceLock<Box<[(HeaderName, HeaderValue)]>>,
+    pub told: OnceLock<Told>,
 }
 
 impl Session {
