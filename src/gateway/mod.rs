@@ -18,7 +18,7 @@ pub mod tunnel;
 
 use crate::{
     clock,
-    http::{message, path::NormalPath, peer::Peer},
+    http::{Head, message, path::NormalPath, peer::Peer},
     session::Watcher,
     telemetry::metrics::{Gauge, Metrics, families},
 };
@@ -26,7 +26,7 @@ use answers::Answers;
 use arc_swap::ArcSwap;
 use body::Body;
 use exchange::Exchange;
-use http::{Request, Response};
+use http::Response;
 use hyper::body::Incoming;
 use snapshot::Snapshot;
 use std::sync::{
@@ -81,11 +81,11 @@ impl Gateway {
         }
     }
 
-    /// Answers one request. Never fails: whatever goes wrong becomes a response.
-    pub async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+    /// Answers one request. Never fails: whatever goes wrong becomes a response. The head is apart, so that no step
+    /// before `send` can touch the body, and boxed, because it goes through many hands.
+    pub async fn handle(&self, head: Box<Head>, body: Incoming, peer: &Peer) -> Response<Body> {
         let hold = self.current[peer.worker.0 % self.current.len()].load_full();
         let snapshot = &*hold.0; // one configuration for the whole request
-        let (head, body) = request.into_parts(); // no step before `send` can touch the body
         let mut exchange = Exchange::begin(&head, peer, snapshot); // dropped unfinished: the client left
         if exchange.arrival().spoofed {
             self.strangers.note(peer);

@@ -149,7 +149,7 @@ impl Snapshot {
     /// The path of a request. Every line needs what the lines above it proved.
     pub(super) async fn proxy(
         &self,
-        head: Head,
+        head: Box<Head>,
         body: Incoming,
         peer: &Peer,
         exchange: &mut Exchange,
@@ -193,11 +193,13 @@ impl Snapshot {
         let origin = Origin { grant: &grant, arrival: exchange.arrival(), head: &head };
         let (target, spare) = sides.side(|| origin.caller(), Target::is_reachable);
         let terms = terms(rule, target, origin, worker);
-        let forward = self.identity.attach(head, to.target, to.prefix, exchange.arrival(), &grant); // strip, inject
-        let forward = forward.edited(&rule.request_headers);
-
-        exchange.asks(target, &forward, terms.begun);
-        let (target, answer) = target.send(spare, forward, body, terms).await;
+        let sending = {
+            let forward = self.identity.attach(*head, to.target, to.prefix, exchange.arrival(), &grant); // strip, inject
+            let forward = forward.edited(&rule.request_headers);
+            exchange.asks(target, &forward, terms.begun);
+            target.send(spare, forward, body, terms)
+        };
+        let (target, answer) = sending.await;
         exchange.answered(target, &answer);
         let mut response = answer?; // 408, 413, 502, 503, 504
         exchange.agree(&mut response)?; // 502

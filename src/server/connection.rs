@@ -63,17 +63,19 @@ pub async fn serve<S>(
     let stream = Timed::new(stream, (&limits).into(), activity.clone(), closing.clone());
     let begun = Arc::new(Begun::default());
     let shared = Arc::new((gateway, peer, closing.clone(), begun.clone()));
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let (shared, busy) = (shared.clone(), activity.begin());
+        let (mut head, body) = request.into_parts();
+        let upgrade = head.extensions.remove::<OnUpgrade>();
+        if busy.framed_twice && head.headers.contains_key(TRANSFER_ENCODING) {
+            // The library has dropped it; the message policy is to see it.
+            head.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let head = Box::new(head);
         // Boxed, so that an idle connection does not hold room for a request.
         Box::pin(async move {
             let (gateway, peer, closing, begun) = &*shared;
-            let upgrade = request.extensions_mut().remove::<OnUpgrade>();
-            if busy.framed_twice && request.headers().contains_key(TRANSFER_ENCODING) {
-                // The library has dropped it; the message policy is to see it.
-                request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-            }
-            let mut response = gateway.handle(request, peer).await;
+            let mut response = gateway.handle(head, body, peer).await;
             if let Some(tunnel) = response.body_mut().take_tunnel() {
                 let mut begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
                 *begun = upgrade.map(|upgrade| (upgrade, tunnel));

@@ -84,7 +84,7 @@ where
             http2::translate(&mut head);
             let mute = head.method == Method::HEAD;
             let (gateway, peer, closing, tunnels) = &*shared;
-            let mut response = gateway.handle(Request::from_parts(head, body), peer).await;
+            let mut response = gateway.handle(Box::new(head), body, peer).await;
             if let Some((tunnel, upgrade)) = response.body_mut().take_tunnel().zip(upgrade) {
                 tasks::tracked(tunnels, go_on(upgrade, tunnel, closing.clone(), activity.begin()));
             }

@@ -151,18 +151,21 @@ impl Target {
     ///
     /// # Errors
     /// See [`Failure`]. Dropping the future closes the connection to the upstream.
-    pub async fn send<'t>(
+    pub fn send<'t>(
         &'t self,
         spare: Option<&'t Self>,
         forward: Forward,
         body: RequestBody,
         terms: Terms,
-    ) -> (&'t Self, Result<Response<Streaming>, Failure>) {
+    ) -> impl Future<Output = (&'t Self, Result<Response<Streaming>, Failure>)> + Send + use<'t> {
+        // Before anything is waited for, so that the future does not carry the parts, too.
         let errand = Errand::new(forward, body, &self.0.section.trailers);
-        let Some(deadline) = terms.deadline else { return self.ask(spare, errand, terms).await };
-        // Boxed: seldom needed, and every request would carry its size.
-        let asking = Box::pin(tokio::time::timeout_at(deadline.into(), self.ask(spare, errand, terms)));
-        asking.await.unwrap_or((self, Err(Failure::TimedOut)))
+        async move {
+            let Some(deadline) = terms.deadline else { return self.ask(spare, errand, terms).await };
+            // Boxed: seldom needed, and every request would carry its size.
+            let asking = Box::pin(tokio::time::timeout_at(deadline.into(), self.ask(spare, errand, terms)));
+            asking.await.unwrap_or((self, Err(Failure::TimedOut)))
+        }
     }
 
     async fn ask<'t>(
