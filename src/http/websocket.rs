@@ -58,7 +58,7 @@ pub fn translate(head: &mut Head) {
 /// The key of a request that [`translate`] has made: nothing else of HTTP/2 has an `Upgrade`.
 pub fn key_over_http2(head: &Head) -> Option<&HeaderValue> {
     let asked = head.version == Version::HTTP_2 && head.headers.contains_key(header::UPGRADE);
-    head.headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| asked)
+    if asked { head.headers.get(header::SEC_WEBSOCKET_KEY) } else { None }
 }
 
 /// The `Sec-WebSocket-Accept` that belongs to a key (RFC 6455 section 4.2.2).
