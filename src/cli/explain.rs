@@ -1,6 +1,6 @@
 //! `onedoor explain`: what would happen to a request, and why.
 
-use super::{Exit, Files, Outcome, code, colour, load, say};
+use super::{Exit, Files, Outcome, code, colour, health, load, say};
 use crate::{
     config::{Config, Loaded, server::Listen},
     gateway::snapshot::Snapshot,
@@ -56,11 +56,21 @@ pub(super) fn run(question: Question) -> Outcome {
         Listen::Tcp(address) => Some(address.port()),
         Listen::Unix(_) | Listen::Passed(_) => None,
     });
+    let page = config.admin.listen.and_then(|address| health::read(&Listen::Tcp(address), "/metrics").ok().flatten());
     let story = ask(loaded, async |snapshot| {
+        for (upstream, endpoint) in page.iter().flat_map(|page| page.lines().filter_map(sick)) {
+            snapshot.upstreams().leave_out(upstream, endpoint);
+        }
         let peer = Peer::new(Some(from), local_port, config.server.tls.is_some(), Worker(0));
         snapshot.explain(head, &peer).await
     })?;
     say(story.trim_end())
+}
+
+/// The upstream and the endpoint that a line of the running gateway's metrics says get no requests.
+fn sick(line: &str) -> Option<(&str, &str)> {
+    let labels = line.strip_prefix("onedoor_endpoint_up{upstream=\"")?.strip_suffix("\"} 0")?;
+    labels.split_once("\",endpoint=\"")
 }
 
 /// Compiles the configuration as `run` does, and asks it.

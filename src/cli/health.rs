@@ -16,6 +16,9 @@ use std::{
 /// A gateway that needs longer is not healthy.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The longest page that is read.
+const PAGE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// The page of the site's own listeners.
 const SITE: &str = "/_onedoor/healthz";
 
@@ -42,9 +45,9 @@ pub(super) fn run(question: Question) -> Outcome {
         let text = "no address of the gateway answers to a plain request: give [admin] a `listen`";
         return Err(Exit::new(code::UNAVAILABLE, text));
     };
-    match ask(&listen, page) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Exit::new(code::UNAVAILABLE, "the gateway is draining or does not answer with 200")),
+    match read(&listen, page) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(Exit::new(code::UNAVAILABLE, "the gateway is draining or does not answer with 200")),
         Err(error) => Err(Exit::new(code::UNAVAILABLE, format_args!("the gateway cannot be reached: {error}"))),
     }
 }
@@ -64,7 +67,8 @@ fn door(config: &Config) -> Option<(Listen, &'static str)> {
     site.map(|listen| (listen, SITE)).or_else(admin)
 }
 
-fn ask(listen: &Listen, page: &str) -> io::Result<bool> {
+/// A page of the gateway that listens there, head included, if its status is 200.
+pub(super) fn read(listen: &Listen, page: &str) -> io::Result<Option<String>> {
     match listen {
         Listen::Tcp(address) => {
             let stream = TcpStream::connect_timeout(&reachable(*address), TIMEOUT)?;
@@ -80,12 +84,12 @@ fn ask(listen: &Listen, page: &str) -> io::Result<bool> {
     }
 }
 
-fn exchange(mut stream: impl Read + Write, page: &str) -> io::Result<bool> {
+fn exchange(mut stream: impl Read + Write, page: &str) -> io::Result<Option<String>> {
     // The admin page wants a Host that it knows.
     write!(stream, "GET {page} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    let mut status_line = [0; 12];
-    stream.read_exact(&mut status_line)?;
-    Ok(status_line.ends_with(b" 200"))
+    let mut answer = String::new();
+    stream.take(PAGE_BYTES_MAX).read_to_string(&mut answer)?;
+    Ok((answer.get(8..12) == Some(" 200")).then_some(answer))
 }
 
 /// An address that listens everywhere is asked on loopback.

@@ -60,6 +60,12 @@ impl Health {
         dice % whole < back.max(whole / FIRST_PART)
     }
 
+    /// It gets no requests until it passes its checks, if there are any.
+    pub(super) fn leave_out(&self) {
+        self.fails_checks.store(true, Relaxed);
+        self.up.set(0);
+    }
+
     /// A request was answered.
     pub(super) fn succeeded(&self) {
         if self.errors.load(Relaxed) != 0 || self.out_until.load(Relaxed) != 0 {
@@ -114,8 +120,7 @@ impl Health {
             self.return_at(clock::now());
             Some(true)
         } else if !out && streak <= -unhealthy_after {
-            self.fails_checks.store(true, Relaxed);
-            self.up.set(0);
+            self.leave_out();
             Some(false)
         } else {
             None

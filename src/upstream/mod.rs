@@ -83,6 +83,14 @@ impl Upstreams {
         self.0[index].clone()
     }
 
+    /// An endpoint gets no requests, because a gateway that runs with this configuration has found it sick.
+    pub fn leave_out(&self, upstream: &str, endpoint: &str) {
+        for target in self.0.iter().filter(|target| target.name() == upstream) {
+            let endpoints = target.0.endpoints();
+            endpoints.iter().filter(|it| it.name() == endpoint).for_each(|endpoint| endpoint.health().leave_out());
+        }
+    }
+
     /// Once a second: closes the worker's connections that have been unused for longer than their upstream's
     /// `keepalive`, and lets endpoints return whose ejection is over.
     pub fn settle(&self, worker: Worker) {

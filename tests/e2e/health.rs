@@ -1,6 +1,6 @@
 //! Health: endpoints that fail are left out, those that recover return, and somebody is always asked.
 
-use crate::harness::{Connection, Gateway, Reply, Upstream, eventually, free_address, get, open_rule};
+use crate::harness::{Connection, Gateway, Reply, Upstream, eventually, free_address, get, onedoor, open_rule};
 use std::{
     sync::{
         Arc,
@@ -28,6 +28,14 @@ fn checked(urls: &[&str]) -> Gateway {
     Gateway::start(open_rule(&format!("{{ endpoints = [{urls}], balance = \"round_robin\", health = {health} }}")))
 }
 
+/// `explain` knows from the running gateway which endpoint is out.
+fn explains(gateway: &Gateway, out: &Upstream, next: &Upstream) {
+    let explained = onedoor(&["explain", "GET", "/", "-c"]).arg(gateway.file()).output().unwrap();
+    let told = String::from_utf8(explained.stdout).unwrap();
+    assert!(told.contains(&format!("endpoint  {}\n", next.url())), "{told}");
+    assert!(told.contains(&format!("endpoint  {} gets no requests", out.url())), "{told}");
+}
+
 fn served(gateway: &Gateway) -> Vec<String> {
     let mut names: Vec<String> = (0..8).map(|_| gateway.get("/").text()).collect();
     names.sort();
@@ -45,6 +53,7 @@ fn an_endpoint_that_fails_its_checks_is_left_out_until_it_passes_them_again() {
     assert_eq!(served(&gateway), ["two"]);
     let metric = format!("onedoor_endpoint_up{{upstream=\"app\",endpoint=\"{}\"}}", one.url());
     assert!(get("/metrics").send(gateway.admin).text().contains(&format!("{metric} 0")));
+    explains(&gateway, &one, &two);
     well.store(true, Ordering::SeqCst);
     gateway.process.wait_for_output("an endpoint passes its checks again");
     eventually("it has a part of its share", || (served(&gateway) == ["one", "two"]).then_some(()));
