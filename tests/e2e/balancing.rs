@@ -113,6 +113,17 @@ fn what_belongs_together_stays_on_one_endpoint_and_only_what_must_moves() {
 }
 
 #[test]
+fn an_address_stays_on_one_endpoint() {
+    let (one, two) = (Upstream::named("one"), Upstream::named("two"));
+    let upstream = format!("{{ endpoints = [{:?}, {:?}], balance = \"hash:ip\" }}", one.url(), two.url());
+    let gateway = Gateway::start(format!("trusted_proxies = \"127.0.0.1\"\n{}", open_rule(&upstream)));
+    let ask = |n: u32| served_by(&gateway, &get("/").header("X-Forwarded-For", format!("192.0.2.{n}")));
+    let homes: Vec<String> = (0..30).map(ask).collect();
+    assert!(["one", "two"].iter().all(|name| homes.iter().any(|home| home == name)), "{homes:?}");
+    assert_eq!((0..30).map(ask).collect::<Vec<_>>(), homes);
+}
+
+#[test]
 fn a_user_stays_on_one_endpoint_whatever_the_session() {
     let (one, two) = (Upstream::named("one"), Upstream::named("two"));
     let redis = crate::harness::Redis::start();

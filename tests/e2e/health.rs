@@ -63,6 +63,26 @@ fn an_endpoint_that_fails_its_checks_is_left_out_until_it_passes_them_again() {
 }
 
 #[test]
+fn a_returned_endpoint_gets_its_share_little_by_little() {
+    for balance in ["least_requests", "round_robin"] {
+        let ((one, well), (two, _)) = (patient("one"), patient("two"));
+        let health = "{ path = \"/healthz\", interval = \"50ms\", timeout = \"5s\", unhealthy_after = 1 }";
+        let urls = format!("[{:?}, {:?}]", one.url(), two.url());
+        let gateway =
+            Gateway::start(open_rule(&format!("{{ endpoints = {urls}, balance = {balance:?}, health = {health} }}")));
+        well.store(false, Ordering::SeqCst);
+        gateway.process.wait_for_output("an endpoint fails its checks and gets no requests");
+        well.store(true, Ordering::SeqCst);
+        gateway.process.wait_for_output("an endpoint passes its checks again");
+        let mut connection = Connection::open(gateway.address);
+        let mut ask = || get("/").send_on(&mut connection, gateway.address).text() == "one";
+        let had = (0..200).filter(|_| ask()).count();
+        assert!((1..90).contains(&had), "{balance}: {had} of 200, where 100 are its share");
+        eventually("it has its share", || (40..).contains(&(0..100).filter(|_| ask()).count()).then_some(()));
+    }
+}
+
+#[test]
 fn where_less_than_half_is_healthy_all_are_used() {
     let patients = [patient("one"), patient("two"), patient("three")];
     let urls = patients.each_ref().map(|(upstream, _)| upstream.url());

@@ -8,7 +8,10 @@ use sha2::{Digest, Sha256};
 use std::{
     io::{BufRead, BufReader, Write},
     os::unix::net::UnixListener,
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc,
+    },
     thread,
 };
 
@@ -51,6 +54,32 @@ fn a_get_on_a_connection_that_has_gone_stale_is_sent_again() {
         assert_eq!(get("/").send_on(&mut connection, gateway.address).status(), 200);
         app.hang_up();
     }
+}
+
+#[test]
+fn a_post_is_not_lost_on_a_connection_that_has_gone_stale() {
+    let app = Upstream::echo();
+    let gateway = single_worker(&app.url());
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Others keep the worker from looking at its sockets all the time.
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut connection = Connection::open(gateway.address);
+                while !over.load(SeqCst) {
+                    get("/_onedoor/healthz").send_on(&mut connection, gateway.address);
+                }
+            });
+        }
+        let mut connection = Connection::open(gateway.address);
+        let lost = (0..300).filter(|_| {
+            app.hang_up();
+            post("/", "a=1").send_on(&mut connection, gateway.address).status() != 200
+        });
+        let lost = lost.count();
+        over.store(true, SeqCst);
+        assert_eq!(lost, 0);
+    });
 }
 
 #[test]

@@ -244,6 +244,36 @@ fn what_comes_on_an_unused_connection_is_no_answer() {
 }
 
 #[test]
+fn a_connection_is_kept_as_long_as_both_sides_keep_it() {
+    let app = Listener::bind();
+    // Each row would keep it for an hour if the gateway did not follow the one that says less.
+    for (ours, theirs) in [("1h", "timeout=1"), ("1h", "max=100, timeout=2"), ("1s", "timeout=3600"), ("0s", "x")] {
+        let gateway = lonely(&format!("{{ endpoints = {:?}, keepalive = {ours:?} }}", app.url()));
+        let mut client = Connection::open(gateway.address);
+        client.write(get("/").bytes(gateway.address));
+        let mut upstream = app.accept();
+        upstream.request().unwrap();
+        upstream.write(format!("HTTP/1.1 200 OK\r\nKeep-Alive: {theirs}\r\nContent-Length: 2\r\n\r\nok"));
+        assert_eq!(client.response(false).unwrap().text(), "ok");
+        assert!(upstream.is_closed(), "{ours} and {theirs}");
+    }
+}
+
+#[test]
+fn a_body_that_falls_silent_is_given_up() {
+    let app = Listener::bind();
+    let gateway = lonely(&format!("{{ endpoints = {:?}, idle_timeout = \"300ms\" }}", app.url()));
+    let mut client = Connection::open(gateway.address);
+    client.write(get("/silent").bytes(gateway.address));
+    let mut upstream = app.accept();
+    upstream.request().unwrap();
+    upstream.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345");
+    assert!(client.response(false).is_none_or(|response| response.status() == 502));
+    assert!(upstream.is_closed());
+    assert_eq!(gateway.log_line("/silent")["cause"], "the upstream fell silent in the middle of its body");
+}
+
+#[test]
 fn an_early_answer_spoils_its_connection_for_others() {
     let app = Listener::bind();
     let gateway = lonely(&format!("{:?}", app.url()));
