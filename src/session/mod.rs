@@ -199,6 +199,7 @@ impl Sessions {
         self.selection = Selection::default();
         self.selection.extend(&self.user);
         self.selection.extend(&self.roles);
+        self.selection.extend(&self.format.judges_by());
         let (mut paths, own) = (paths.into_iter().peekable(), || self.lifetime.iter().flat_map(Lifetime::paths));
         self.keeps_record = paths.peek().is_some() || own().next().is_some();
         self.selection.extend(own());
@@ -224,10 +225,11 @@ impl Sessions {
         let mut search = Search::default();
         let mut outage = None;
         let name = self.format.cookie_name(https).as_bytes();
+        let overlooked = self.format.overlooks(headers);
         for pair in cookie_header::pairs(headers).filter(|pair| cookie_header::is_taken_for(pair.name, name)) {
             search.cookies += 1;
             // Another spelling never counts, but an app may take it for the session's cookie.
-            if !self.counts(&pair, name) {
+            if overlooked || !self.counts(&pair, name) {
                 continue;
             }
             if search.known.is_some() || outage.is_some() {

@@ -1,9 +1,14 @@
 //! From Cookie headers and records to verdicts.
 
+mod judged;
+
 use super::{revocation::End, *};
 use crate::{
     clock,
-    config::session::{Format as FormatConfig, SetBy, preset::Preset},
+    config::{
+        environment::Environment,
+        session::{Format as FormatConfig, SetBy, preset::Preset},
+    },
     redis::server::Server,
     secret::Secret,
     tasks::Workers,
@@ -53,6 +58,15 @@ pub(crate) fn express(secrets: &[&str]) -> FormatConfig {
 
 pub(crate) fn onedoor() -> FormatConfig {
     FormatConfig::Onedoor { ttl: Duration::from_secs(3600), max_age: Duration::from_secs(12 * 3600) }
+}
+
+/// A `[session]` as it is read from a file.
+pub(super) fn read_section(lines: &str) -> config::session::Session {
+    let text = format!("[store]\nurl = 'redis://h'\n[session]\n{lines}\n[[rules]]\ndest = 'http://a'\n");
+    let loaded = config::read("gateway.toml", &text, &Environment::default());
+    let shown = loaded.diagnostics.render(&loaded.source, false);
+    let config = loaded.config.filter(|_| !loaded.diagnostics.has_errors());
+    config.unwrap_or_else(|| panic!("{shown}")).sessions.remove(0)
 }
 
 /// A store in memory, or on a server if there is one.

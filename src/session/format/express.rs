@@ -1,7 +1,11 @@
 //! express-session with connect-redis: a signed cookie, a JSON record that the app itself keeps alive.
 
 use super::{Absence, Fault, Opened, Selection, SessionId, Value, json, own::same_site};
-use crate::{config::session, secret::Secret, session::value::json::Author};
+use crate::{
+    config::{path::RecordPath, session},
+    secret::Secret,
+    session::value::json::Author,
+};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use cookie::{Cookie, time::OffsetDateTime};
 use jiff::Timestamp;
@@ -143,11 +147,20 @@ pub(super) fn open(record: &[u8], selection: &Selection) -> Result<Opened, Absen
 
 fn open_as(author: Author, record: &[u8], selection: &Selection) -> Result<Opened, Absence> {
     match json::read_selected(author, record, selection) {
+        // The app fails on it.
+        Ok(data) if !matches!(data.member(COOKIE), None | Some(Value::Map(_))) => {
+            Err(Absence::Unreadable("its `cookie` is not an object"))
+        }
         Ok(data @ Value::Map(_)) => Ok(Opened { data, ends: None }),
         Ok(Value::Null) => Err(Absence::NotFound),
         Ok(_) => Err(Absence::Unreadable("not an object")),
         Err(Fault(why)) => Err(Absence::Unreadable(why)),
     }
+}
+
+/// Leads to no part of the member `cookie`: all that is asked is what kind of value it is.
+pub(super) fn cookie_alone() -> RecordPath {
+    RecordPath([COOKIE, ""].map(str::to_owned).into())
 }
 
 /// Changes everything but the member `cookie`. A record that could not be written again as it was is left alone.

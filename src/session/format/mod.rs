@@ -29,7 +29,7 @@ use super::{
     id::SessionId,
     value::{Fault, Value, gob, java, json, msgpack, selection::Selection},
 };
-use crate::config::session;
+use crate::config::{path::RecordPath, session};
 use http::HeaderMap;
 use percent_encoding::percent_decode;
 use std::{fmt::Write, sync::Arc, time::Duration};
@@ -218,6 +218,11 @@ impl Format {
     /// Whether records are hashes in Redis, see [`Store::of_hashes`](super::store::Store::of_hashes).
     pub(super) fn keeps_hashes(&self) -> bool {
         matches!(self, Self::Foreign(foreign) if foreign.keeps_hashes())
+    }
+
+    /// What of a record tells whether it is one, beside what is looked for in it.
+    pub(super) fn judges_by(&self) -> Option<RecordPath> {
+        matches!(self, Self::Own(Own::Express(_))).then(express::cookie_alone)
     }
 
     /// Reads a record at a time since the Unix epoch; what is not selected may be left out.

@@ -1,7 +1,7 @@
 //! Every recorded session, from the cookie to the record, through the configuration that a user would write.
 
 use super::*;
-use crate::config::{self, environment::Environment};
+use crate::session::tests::read_section;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value as Json;
 
@@ -88,13 +88,7 @@ fn setup(row: &Json) -> Setup {
 
 /// The section as it is read from a file, with the secrets of the row.
 fn section(setup: &Setup, row: &Json) -> session::Session {
-    let mut text = format!("[store]\nurl = 'redis://h'\n[session]\n{}\n", setup.section);
-    text = text.replace('@', &row["secrets"].to_string());
-    text += "[[rules]]\ndest = 'http://a'\n";
-    let loaded = config::read("gateway.toml", &text, &Environment::default());
-    let shown = loaded.diagnostics.render(&loaded.source, false);
-    let config = loaded.config.filter(|_| !loaded.diagnostics.has_errors());
-    config.unwrap_or_else(|| panic!("{shown}")).sessions.remove(0)
+    read_section(&setup.section.replace('@', &row["secrets"].to_string()))
 }
 
 /// Equal, where a number may be written in several ways.

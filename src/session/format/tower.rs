@@ -3,7 +3,7 @@
 use super::{
     Absence, Presented, SessionId, Value,
     jar::{Jar, decode},
-    msgpack,
+    msgpack::{self, Keys},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -22,18 +22,49 @@ pub(super) fn verify(jar: Option<&Jar>, cookie: Presented<'_>) -> Result<Session
     if id.len() == ID_LEN && bytes.len() == 16 { Ok(SessionId::new(id)) } else { Err(Absence::Malformed) }
 }
 
-/// A record is the id, the data, and when it ends, which the app does not look at.
+/// A record is the id, the data, and when it ends, which the app does not look at: it reads it all the same, and no
+/// bytes in the data.
 pub(super) fn read(record: &[u8]) -> Result<Value, Absence> {
-    match msgpack::read(record)? {
+    match msgpack::read_with(record, Keys::TextAlone)? {
         Value::List(parts) => match <[Value; 3]>::try_from(parts) {
-            Ok([_, data, _]) => Ok(data),
-            Err(_) => Err(SHAPE),
+            Ok([id, data, end]) if is_id(&id) && is_plain(&data) && is_time(&end) => Ok(data),
+            _ => Err(SHAPE),
         },
         _ => Err(SHAPE),
     }
 }
 
-const SHAPE: Absence = Absence::Unreadable("not a list of three");
+const SHAPE: Absence = Absence::Unreadable("not an id, data and a time");
+
+/// 16 bytes, or a number.
+fn is_id(value: &Value) -> bool {
+    match value {
+        Value::Shown(bytes) => bytes.len() == 24 && bytes.ends_with("==") && !bytes.ends_with("==="),
+        value => matches!(value, Value::Integer(_)),
+    }
+}
+
+/// Whether there is nothing but what JSON has.
+fn is_plain(value: &Value) -> bool {
+    match value {
+        Value::Shown(_) => false,
+        Value::List(items) => items.iter().all(is_plain),
+        Value::Map(entries) => entries.iter().all(|(_, value)| is_plain(value)),
+        _ => true,
+    }
+}
+
+/// Year, day of the year, hour, minute, second, nanosecond, and the three parts of an offset.
+fn is_time(value: &Value) -> bool {
+    const RANGES: [(i64, i64); 9] =
+        [(-9999, 9999), (1, 366), (0, 23), (0, 59), (0, 59), (0, 999_999_999), (-25, 25), (-59, 59), (-59, 59)];
+    let Value::List(parts) = value else { return false };
+    let fits = |(part, (least, most)): (&Value, (i64, i64))| match part {
+        Value::Integer(text) => text.parse().is_ok_and(|number| (least..=most).contains(&number)),
+        _ => false,
+    };
+    parts.len() == RANGES.len() && parts.iter().zip(RANGES).all(fits)
+}
 
 #[cfg(test)]
 mod tests {
@@ -67,7 +98,17 @@ mod tests {
     #[test]
     fn a_record_is_a_list_of_three() {
         let read = |record: &[u8]| read(record).map(|value| write(&value));
-        assert_eq!(read(b"\x93\xc4\x00\x81\xa1a\x01\x90").as_deref(), Ok(r#"{"a":1}"#));
+        let id = [&b"\x93\xc4\x10"[..], &[7; 16]].concat();
+        let with = |data: &[u8], time: &[u8]| [&id, data, time].concat();
+        let time = b"\x99\xcd\x07\xea\xcd\x01R\x17(9\xce\x01\x02\x03\x04\x00\x00\x00";
+        assert_eq!(read(&with(b"\x81\xa1a\x01", time)).as_deref(), Ok(r#"{"a":1}"#));
+        for data in [&b"\x81\x01\x01"[..], b"\x81\xc4\x01a\x01", b"\x81\xa1a\xc4\x01a", b"\x81\xa1a\xd4\x05a"] {
+            assert!(read(&with(data, time)).is_err(), "{data:x?}");
+        }
+        let late = [&time[..7], b"\x18", &time[8..]].concat();
+        for time in [&b"\x90"[..], b"\xc0", b"\x99\x00\x00\x00\x00\x00\x00\x00\x00\x00", &late] {
+            assert!(read(&with(b"\x80", time)).is_err(), "{time:x?}");
+        }
         for record in [&b""[..], b"\x92\xc0\x80", b"\x94\xc0\x80\xc0\xc0", b"\x80", b"\x93\xc0\x80", b"{}"] {
             assert!(matches!(read(record), Err(Absence::Unreadable(_))), "{record:x?}");
         }

@@ -17,6 +17,8 @@ pub enum Keys {
     Any,
     /// Text or bytes: Python's `msgpack` reads nothing else.
     Texts,
+    /// Text alone: so does Rust where it reads into maps of text.
+    TextAlone,
 }
 
 /// As [`read`], where not every key will do.
@@ -106,10 +108,14 @@ impl Reader<'_> {
         self.budget.open()?;
         let mut entries = Vec::new();
         for _ in 0..count {
-            let is_text = matches!(self.input.peek(), Some(0xa0..=0xbf | 0xc4..=0xc6 | 0xd9..=0xdb));
+            let is_text = match self.input.peek() {
+                Some(0xa0..=0xbf | 0xd9..=0xdb) => true,
+                Some(0xc4..=0xc6) => self.keys == Keys::Texts,
+                _ => false,
+            };
             let key = match self.value()? {
                 Value::Map(_) => return Err(Fault("a map as a key")),
-                _ if !is_text && self.keys == Keys::Texts => return Err(Fault("a key that is no text")),
+                _ if !is_text && self.keys != Keys::Any => return Err(Fault("a key that is no text")),
                 key => key.into_key(),
             };
             entries.push((key, self.value()?));

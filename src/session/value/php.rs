@@ -33,6 +33,22 @@ pub fn read_bytes(bytes: &[u8]) -> Result<&[u8], Fault> {
     if reader.input.is_empty() { Ok(text) } else { Err(Fault("something follows the value")) }
 }
 
+/// Classes of PHP's own whose objects it refuses to read, and so the whole session.
+const BARRED: [&str; 12] = [
+    "Closure",
+    "Fiber",
+    "Generator",
+    "Iterator",
+    "PDO",
+    "PDOStatement",
+    "ReflectionClass",
+    "SimpleXMLElement",
+    "SplFileInfo",
+    "Traversable",
+    "WeakMap",
+    "WeakReference",
+];
+
 struct Reader<'a> {
     input: Input<'a>,
     budget: Budget,
@@ -78,8 +94,8 @@ impl<'a> Reader<'a> {
             b'S' => self.escaped().map(|text| Value::text(&text)),
             b'a' => self.entries(start).map(array),
             b'O' => {
-                self.class()?;
-                self.entries(start).and_then(object)
+                let class = self.class()?;
+                self.entries(start).and_then(|fields| object(class, fields))
             }
             b'E' => {
                 let case = self.quoted()?;
@@ -163,15 +179,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The name of a class and the colon behind it.
-    fn class(&mut self) -> Result<(), Fault> {
+    /// The name of a class that PHP would make an object of, and the colon behind it.
+    fn class(&mut self) -> Result<&'a [u8], Fault> {
         let name = self.quoted()?;
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\\' | 0x7f..);
-        if !name.is_empty() && name.iter().all(is_plain) {
-            self.expect(b":")
-        } else {
-            Err(Fault("not the name of a class"))
+        let is_barred = BARRED.iter().any(|barred| barred.as_bytes().eq_ignore_ascii_case(name));
+        if name.is_empty() || is_barred || !name.iter().all(is_plain) {
+            return Err(Fault("not the name of a class that can be stored"));
         }
+        self.expect(b":").map(|()| name)
     }
 
     /// `length:"Class":length:{bytes}`: only the class itself could read them.
@@ -243,13 +259,28 @@ fn array(entries: Vec<(Key<'_>, Value)>) -> Value {
 }
 
 /// Private and protected fields, whose names begin with their class or `*` between two NULs, stay where they are.
-fn object(mut fields: Vec<(Key<'_>, Value)>) -> Result<Value, Fault> {
+fn object(class: &[u8], mut fields: Vec<(Key<'_>, Value)>) -> Result<Value, Fault> {
     if fields.iter().any(|(name, _)| matches!(name, Key::Text([0, rest @ ..]) if !rest.contains(&0))) {
         return Err(Fault("not the name of a field"));
     }
     fields.retain(|(name, _)| !matches!(name, Key::Text([0, ..])));
     let fields = Value::Map(fields.into_iter().map(|(name, value)| (name.into_text(), value)).collect());
+    let is_time = [&b"DateTime"[..], b"DateTimeImmutable"].iter().any(|time| time.eq_ignore_ascii_case(class));
+    if is_time && !is_whole_time(&fields) {
+        return Err(Fault("a time that PHP would not read"));
+    }
     Ok(time(&fields).unwrap_or(fields))
+}
+
+/// Whether a DateTime's fields are there, and its date begins as dates do.
+fn is_whole_time(fields: &Value) -> bool {
+    let text = |name| match fields.member(name) {
+        Some(Value::Text(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let is_date = |text: &str| text.trim_start_matches('-').starts_with(|first: char| first.is_ascii_digit());
+    let has_zone = text("timezone").is_some() && matches!(fields.member("timezone_type"), Some(Value::Integer(_)));
+    has_zone && text("date").is_some_and(is_date)
 }
 
 /// What a DateTime and its kind stand for, unless only a table of time zones would say.

@@ -160,3 +160,16 @@ proptest! {
         prop_assert_eq!(express.verify(value.as_bytes()), Ok(id));
     }
 }
+
+#[test]
+fn a_record_whose_cookie_is_no_object_is_none() {
+    let mut selection = Selection::default();
+    selection.extend([&cookie_alone()]);
+    for selection in [Selection::whole(), selection] {
+        let open = |record: &str| open(record.as_bytes(), &selection).is_ok();
+        for cookie in ["null", "7", "\"x\"", "true", "[]"] {
+            assert!(!open(&format!(r#"{{"cookie":{cookie},"user":1}}"#)), "{cookie}");
+        }
+        assert!(open(r#"{"cookie":{},"user":1}"#) && open(r#"{"cookie":7,"cookie":{"path":"/"}}"#));
+    }
+}

@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
     fn object(&mut self, kind: u8, start: Input<'a>) -> Result<Value, Fault> {
         let class = self.string(kind)?;
         match self.input.byte()? {
-            kind @ 0x14..=0x16 => self.entries(kind, start).and_then(object),
+            kind @ 0x14..=0x16 => self.entries(kind, start).and_then(|fields| object(class, fields)),
             // The class itself wrote the bytes, and it alone could read them.
             kind @ 0x1d..=0x1f => {
                 let length = self.number(kind - 0x1d)?;
