@@ -42,6 +42,11 @@ impl Primaries {
         .await
     }
 
+    /// The time that a key has left, none = for ever; `None` = there is no such key.
+    pub async fn remaining(&self, worker: Worker, key: &str) -> Result<Option<Option<Duration>>, Failure> {
+        self.ask(worker, key, |redis| async move { redis.remaining(worker, key).await }).await
+    }
+
     /// Creates a string that lives for `ttl`; `false` if the key was already there.
     pub async fn create(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<bool, Failure> {
         self.ask(worker, key, |redis| {

@@ -18,6 +18,15 @@ impl Redis {
         self.text(worker, reply)
     }
 
+    /// The time that a key has left, none = for ever; `None` = there is no such key.
+    pub async fn remaining(&self, worker: Worker, key: &str) -> Result<Option<Option<Duration>>, Failure> {
+        let [reply, ..] = self.question(worker, &[Command::Remaining(key)], 0).await?;
+        Ok(match self.number(worker, reply)? {
+            -1 => Some(None),
+            milliseconds => milliseconds.try_into().ok().map(|left| Some(Duration::from_millis(left))),
+        })
+    }
+
     /// As [`Redis::read`], of a record of this shape, together with the time that the key has left (`None` = it does not
     /// expire) and with what the keys `beside` it hold.
     pub async fn read_whole(

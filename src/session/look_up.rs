@@ -6,7 +6,7 @@ use super::{
     format::{Format, Opened, Own},
     id::SessionId,
     lifetime::{Lifetime, Subject},
-    near_cache::{Loaded, Named, NearCache},
+    near_cache::{Confirmation, Loaded, Named, NearCache},
     revocation::End,
     store::{Outage, Reading, Record},
     value::Value,
@@ -167,10 +167,18 @@ impl Sessions {
             let loaded = self.load(named, activity, look.worker).await?;
             return Ok((loaded.finding, Source::Store));
         };
-        if look.trust == Trust::Memory
-            && let Some(finding) = near.recall(named, near.moment(clock::now()), look.worker)
-        {
-            return Ok((finding, Source::Memory));
+        if look.trust == Trust::Memory {
+            let now = near.moment(clock::now());
+            if let Some(finding) = near.recall(named, now, look.worker) {
+                return Ok((finding, Source::Memory));
+            }
+            if let Some((finding, asked)) = near.unconfirmed(&named.key, now, look.worker) {
+                if let Some(asked) = asked {
+                    let (sessions, named) = (self.clone(), named.clone());
+                    tasks::background(async move { sessions.confirm(&named.key, asked, look.worker).await });
+                }
+                return Ok((finding, Source::Memory));
+            }
         }
         let stale = || near.recall_stale(&named.key, look.stale_for?, look.worker);
         // Who may pass anyway does not wait for a store that is known to be away.
@@ -213,6 +221,14 @@ impl Sessions {
             if source == Source::Store || look.trust == Trust::Memory {
                 return Ok((finding, source));
             }
+        }
+    }
+
+    /// Asks how long a record still lives of which nothing else has changed.
+    async fn confirm(&self, key: &str, asked: Confirmation, worker: Worker) {
+        let remaining = self.store.remaining(worker, key).await;
+        if let Some(near) = &self.near {
+            near.confirmed(key, asked, remaining);
         }
     }
 

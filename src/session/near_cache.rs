@@ -1,12 +1,18 @@
 //! Sessions in memory: answered from without asking Redis while every change is known to reach us, and never longer.
 
+mod confirmation;
+mod entry;
+
 use super::{Absence, Finding, id::SessionId, store::Outage};
 use crate::{
-    redis::{Change, Limit, Moment, Proof, Proofs, Redis},
+    redis::{Change, Moment, Proof, Proofs, Redis},
     tasks::Worker,
     telemetry::metrics::{Counter, Metrics, families},
 };
-use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter, sync::Cache};
+pub(super) use confirmation::Confirmation;
+pub(super) use entry::Loaded;
+use entry::{Entry, Leaving, Places};
+use quick_cache::{DefaultHashBuilder, sync::Cache};
 use ring::digest::{SHA256, digest};
 use std::{
     collections::HashMap,
@@ -19,15 +25,8 @@ use tokio::sync::watch;
 
 /// Cookies longer than this are verified anew each time.
 const COOKIE_MAX: usize = 1024;
-/// For how long it is remembered that there is no session.
-const ABSENCE_MAX: Duration = Duration::from_secs(1);
-/// For how long a record is believed whose time to live was changed: it may be shorter now, and the server deletes what
-/// is over when it comes across it.
-const RENEWED_MAX: Duration = Duration::from_secs(30);
 /// How often a record that is found without its table is looked for there, too: what is used stays.
 const TOUCH: Duration = Duration::from_secs(3);
-/// A record that is longer takes the place of several sessions, so that long ones do not fill the machine's memory.
-const PLACE: usize = 4 * 1024;
 /// Locks that the reads under way are spread over.
 const SHARDS: usize = 64;
 
@@ -58,66 +57,6 @@ struct Link {
     entry: Weak<Entry>,
     /// From then on the table is asked.
     until: Moment,
-}
-
-/// What was read of one record. What is looked at when it is recalled stands together.
-#[derive(Debug)]
-#[repr(C)]
-pub(super) struct Entry {
-    /// That of the primary which told; `None` = nobody tells of its changes, and it was never proven but when it was read.
-    proof: Option<Arc<Proof>>,
-    /// Until when it need not be read again; ended when something happened to the record, or another read took its
-    /// place, or it has left the table.
-    fresh: Limit,
-    pub(super) finding: Finding,
-    sent: Moment,
-    /// When the store's time to live is over.
-    dies: Moment,
-    /// When the record ends by its own account, since the Unix epoch.
-    pub(super) ends: Option<Duration>,
-    /// How many sessions' places it takes.
-    places: u32,
-    /// Of the record's bytes, to tell whether another read brought the same.
-    digest: Option<[u8; 32]>,
-}
-
-/// Counts the places that are taken.
-#[derive(Debug, Clone)]
-struct Places;
-
-impl Weighter<Box<[u8]>, Arc<Entry>> for Places {
-    fn weight(&self, _: &Box<[u8]>, entry: &Arc<Entry>) -> u64 {
-        entry.places.into()
-    }
-}
-
-/// Whoever reaches an entry that has left the table learns that from itself.
-#[derive(Debug, Clone)]
-struct Leaving;
-
-impl Lifecycle<Box<[u8]>, Arc<Entry>> for Leaving {
-    type RequestState = ();
-
-    fn on_evict(&self, (): &mut (), _: Box<[u8]>, entry: Arc<Entry>) {
-        entry.fresh.end();
-    }
-}
-
-/// What a read brought.
-pub(super) struct Loaded {
-    pub(super) finding: Finding,
-    /// That of the primary which told.
-    pub(super) proof: Option<Arc<Proof>>,
-    pub(super) digest: Option<[u8; 32]>,
-    /// How long the record is.
-    pub(super) bytes: usize,
-    pub(super) ends: Option<Duration>,
-    /// From the moment at which the read was sent.
-    pub(super) remaining: Option<Duration>,
-    /// From the same moment: after that it wants to be read again.
-    pub(super) fresh_for: Option<Duration>,
-    /// The finding was taken over from memory: the bytes were the same.
-    pub(super) unchanged: bool,
 }
 
 /// A read under way.
@@ -196,9 +135,7 @@ impl NearCache {
     /// What is known of a record and still true.
     pub(super) fn recall(&self, named: &Named, now: Moment, worker: Worker) -> Option<Finding> {
         let entry = self.entry(named, now)?;
-        let is_current =
-            entry.proof.as_ref().is_some_and(|proof| proof.covers(entry.sent, now)) && entry.fresh.is_ahead_of(now);
-        is_current.then(|| {
+        (entry.is_proven(now) && entry.fresh.is_ahead_of(now)).then(|| {
             self.meter.hits.add(worker);
             entry.finding.clone()
         })
@@ -282,8 +219,7 @@ impl NearCache {
                 if ours.is_some_and(|read| read.renewed) {
                     entry.renew(read.sent);
                 }
-                self.doubt(key.as_bytes());
-                self.entries.insert(key.as_bytes().into(), Arc::new(entry));
+                self.put(key.as_bytes(), entry);
             } else if undisturbed {
                 self.forget(key.as_bytes());
             }
@@ -314,6 +250,12 @@ impl NearCache {
                 self.forget(key);
             }
         }
+    }
+
+    /// Takes the place of what was read before.
+    fn put(&self, key: &[u8], entry: Entry) {
+        self.doubt(key);
+        self.entries.insert(key.into(), Arc::new(entry));
     }
 
     /// What was read is true no more. Whoever reaches it without the table learns that from itself.
@@ -348,46 +290,6 @@ impl NearCache {
     fn shard(&self, key: &[u8]) -> MutexGuard<'_, HashMap<Box<[u8]>, Read>> {
         let index = self.hasher.hash_one(key) as usize % SHARDS;
         self.reads[index].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Loaded {
-    /// There is no session.
-    pub(super) fn absent(absence: Absence) -> Self {
-        let finding = Finding::Absent(absence, None);
-        Self {
-            finding,
-            proof: None,
-            digest: None,
-            bytes: 0,
-            ends: None,
-            remaining: None,
-            fresh_for: None,
-            unchanged: false,
-        }
-    }
-}
-
-impl Entry {
-    fn new(loaded: Loaded, sent: Moment) -> Self {
-        let Loaded { finding, proof, digest, bytes, ends, remaining, fresh_for, unchanged: _ } = loaded;
-        let absence_max = matches!(finding, Finding::Absent(..)).then_some(ABSENCE_MAX);
-        let limits = [remaining, fresh_for, absence_max].into_iter().flatten();
-        Self {
-            fresh: Limit::new(limits.map(|limit| sent.after(limit))),
-            finding,
-            proof,
-            sent,
-            dies: remaining.map_or(Moment::NEVER, |remaining| sent.after(remaining)),
-            ends,
-            places: u32::try_from(1 + bytes / PLACE).unwrap_or(u32::MAX),
-            digest,
-        }
-    }
-
-    /// Its time to live was changed; the first time counts.
-    fn renew(&self, now: Moment) {
-        self.fresh.draw_near(now.after(RENEWED_MAX));
     }
 }
 

@@ -1,6 +1,9 @@
 //! What memory may say, and when it may not.
 
-use super::*;
+use super::{
+    entry::{PLACE, RENEWED_MAX},
+    *,
+};
 use crate::session::{Absence, Session, value::Value};
 use std::{ops::Deref, sync::Weak};
 
@@ -154,6 +157,47 @@ fn a_record_whose_life_was_changed_is_read_again_before_long() {
     assert_eq!((cache.user().as_deref(), cache.user_after(RENEWED_MAX)), (Some("max"), None));
     cache.keep(session("ada"));
     assert_eq!(cache.user_after(RENEWED_MAX).as_deref(), Some("ada"));
+}
+
+#[test]
+fn how_long_a_record_lives_whose_life_was_changed_is_asked_once_and_believed() {
+    let cache = cache();
+    let later = |duration| cache.proofs.now().after(duration);
+    let asks = || cache.unconfirmed("k", later(RENEWED_MAX), W).expect("it is known").1;
+    cache.keep(session("zoe"));
+    assert!(cache.unconfirmed("k", later(RENEWED_MAX), W).is_none(), "nothing happened to it");
+    cache.notice(b"k", Change::Renewed);
+    assert!(cache.unconfirmed("k", later(RENEWED_MAX / 2), W).is_none(), "not yet");
+    let asked = asks().expect("the first asks");
+    assert!(asks().is_none(), "and nobody else");
+    cache.confirmed("k", asked, Ok(Some(Some(MINUTE / 2 + SECOND))));
+    assert_eq!(cache.user_after(MINUTE / 2).as_deref(), Some("zoe"));
+    assert_eq!(cache.user_after(MINUTE / 2 + SECOND * 2), None, "its life is over");
+    // It was changed again while that was asked.
+    cache.notice(b"k", Change::Renewed);
+    let asked = asks().expect("the first asks");
+    cache.notice(b"k", Change::Renewed);
+    cache.confirmed("k", asked, Ok(Some(None)));
+    let asked = asks().expect("it is asked again");
+    // Something else happened meanwhile.
+    cache.notice(b"k", Change::Deleted);
+    cache.confirmed("k", asked, Ok(Some(None)));
+    assert_eq!((cache.user(), cache.life("k")), (None, None));
+    cache.keep(session("ada"));
+    cache.notice(b"k", Change::Renewed);
+    cache.confirmed("k", asks().expect("the first asks"), Err(Outage("away".to_owned())));
+    assert!(asks().is_some() && cache.recall_stale("k", MINUTE, W).is_some(), "the next one asks again");
+    for answer in [Some(None), None] {
+        cache.keep(session("max"));
+        cache.notice(b"k", Change::Renewed);
+        let asked = asks().expect("the first asks");
+        if answer.is_some() {
+            cache.notice(b"k", Change::Written);
+        }
+        cache.confirmed("k", asked, Ok(answer));
+        assert_eq!(cache.user(), None, "{answer:?}");
+        cache.notice(b"k", Change::Deleted);
+    }
 }
 
 #[test]

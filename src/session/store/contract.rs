@@ -36,11 +36,33 @@ async fn a_created_record_is_read_with_its_time_left_until_deleted() {
         let Reading { record, remaining, beside, from: _ } = store.read_whole(W, "k", [None; 2]).await.unwrap();
         assert_eq!(record, Record::Present("v\0\u{ff}".into()));
         assert_eq!(beside, [Record::Absent, Record::Absent]);
-        assert!(remaining.is_some_and(|left| left <= MINUTE && left > MINUTE / 2));
+        let is_whole = |left: Duration| left <= MINUTE && left > MINUTE / 2;
+        assert!(remaining.is_some_and(is_whole));
+        assert!(store.remaining(W, "k").await.unwrap().is_some_and(|left| left.is_some_and(is_whole)));
+        assert_eq!(store.remaining(W, "none").await, Ok(None));
         assert_eq!(store.delete(W, "k").await, Ok(true));
         assert_eq!(store.delete(W, "k").await, Ok(false));
         assert_eq!(store.read(W, "k").await, Ok(Record::Absent));
         assert_eq!(store.read_whole(W, "k", [None; 2]).await.unwrap().record, Record::Absent);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_roster_names_each_record_once_until_it_is_struck_off() {
+    on_each(async |store| {
+        for key in ["a", "b", "c", "a"] {
+            assert_eq!(store.enlist(W, "roster", key, MINUTE).await, Ok(Vec::new()), "nothing is there for long");
+        }
+        let mut all = store.enlisted(W, "roster").await.unwrap();
+        all.sort_unstable();
+        assert_eq!(all, ["a", "b", "c"]);
+        store.strike(W, "roster", &["a".to_owned(), "c".to_owned(), "x".to_owned()]).await.unwrap();
+        assert_eq!(store.enlisted(W, "roster").await.unwrap(), ["b"]);
+        let left = store.remaining(W, "roster").await.unwrap().flatten();
+        assert!(left.is_some_and(|left| left > MINUTE / 2));
+        assert!(store.enlisted(W, "other").await.unwrap().is_empty());
+        store.strike(W, "other", &[]).await.unwrap();
     })
     .await;
 }

@@ -173,6 +173,14 @@ impl Store {
         }
     }
 
+    /// The time that a record has left, none = for ever; `None` = there is no record.
+    pub async fn remaining(&self, worker: Worker, key: &str) -> Result<Option<Option<Duration>>, Outage> {
+        match &self.0 {
+            Kind::Redis { redis, .. } => redis.remaining(worker, key).await.map_err(outage),
+            Kind::Memory(memory) => Ok(memory.read(key).map(|(_, remaining)| Some(remaining))),
+        }
+    }
+
     /// Creates a record that lives for `ttl`; `false` if the key is taken.
     pub async fn create(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<bool, Outage> {
         match &self.0 {
