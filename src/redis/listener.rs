@@ -250,7 +250,7 @@ impl<S: Fn(Event<'_>)> Chorus<S> {
 pub(super) struct Teller {
     server: String,
     board: Arc<Board>,
-    /// Whether it is told to be deaf, and when that was first told, or that it is heard.
+    /// Whether it was last told to be deaf, and when that, or the first that was heard, was told.
     told: Mutex<(bool, Option<Instant>)>,
 }
 

@@ -1,8 +1,11 @@
 //! Rosters: names that belong together, in the order in which they were last put there.
 
-use super::{Failure, Primaries, Redis, milliseconds};
+use super::{Failure, Primaries, milliseconds};
 use crate::tasks::Worker;
-use fred::{prelude::*, types::CustomCommand};
+use fred::{
+    prelude::*,
+    types::{CustomCommand, FromValue},
+};
 use std::time::Duration;
 
 impl Primaries {
@@ -16,7 +19,12 @@ impl Primaries {
         ttl: Duration,
         settled: Duration,
     ) -> Result<Vec<String>, Failure> {
-        self.ask(worker, roster, |redis| async move { redis.enlist(worker, roster, name, ttl, settled).await }).await
+        self.ask(worker, roster, |redis| async move {
+            let arguments = vec![name.into(), milliseconds(ttl).into(), milliseconds(settled).into()];
+            let link = redis.link(worker)?;
+            redis.ask(worker, link, redis.execute(link, &redis.enlist, roster, arguments)).await
+        })
+        .await
     }
 
     /// The first so many names of a roster.
@@ -34,7 +42,7 @@ impl Primaries {
     }
 
     /// A command about one key that may be executed twice.
-    async fn tell<T: fred::types::FromValue>(
+    async fn tell<T: FromValue>(
         &self,
         worker: Worker,
         command: &'static str,
@@ -52,20 +60,5 @@ impl Primaries {
             }
         })
         .await
-    }
-}
-
-impl Redis {
-    async fn enlist(
-        &self,
-        worker: Worker,
-        roster: &str,
-        name: &str,
-        ttl: Duration,
-        settled: Duration,
-    ) -> Result<Vec<String>, Failure> {
-        let arguments = vec![name.into(), milliseconds(ttl).into(), milliseconds(settled).into()];
-        let link = self.link(worker)?;
-        self.ask(worker, link, self.execute(link, &self.enlist, roster, arguments)).await
     }
 }
