@@ -1,5 +1,7 @@
 //! The facts of one request, gathered step by step and logged once, also when the client leaves early.
 
+mod line;
+
 use super::{body::Body, bond::Bond, grpc, login_loop::Visit, meter::Meter, refusal::Refusal, snapshot::Snapshot};
 use crate::{
     access::{Denial, Grant},
@@ -12,13 +14,13 @@ use crate::{
     rules::Rule,
     session::{Source, Verdict},
     tasks::Worker,
-    telemetry::access_log::{AccessLog, Entry, milliseconds},
     upstream::{Failure, Passed, StreamFault, Streaming, Target, TunnelEnd},
 };
 use http::{
     HeaderValue, Method, Response, StatusCode, Uri,
-    header::{HOST, REFERER, SET_COOKIE},
+    header::{REFERER, SET_COOKIE},
 };
+use line::Line;
 use std::{
     borrow::Cow,
     sync::Arc,
@@ -61,55 +63,10 @@ pub struct Exchange {
     pub(super) bond: Option<Box<Bond>>,
 }
 
-/// What only the log needs.
-#[derive(Debug)]
-struct Line {
-    log: AccessLog,
-    uri: Uri,
-    host: Option<HeaderValue>,
-    rule: Option<Arc<str>>,
-    matched: Option<Instant>,
-    verdict: Option<&'static str>,
-    store: Option<Duration>,
-    verdict_from: Option<&'static str>,
-    user: Option<Box<str>>,
-    cause: Option<Cow<'static, str>>,
-    would_refuse: Option<&'static str>,
-    upstream: Option<Box<str>>,
-    answered: Option<Duration>,
-    bytes: u64,
-    received: u64,
-    cookies_removed: usize,
-    record_left_out: bool,
-    cut: bool,
-}
-
 impl Exchange {
     /// Begins with the head.
     pub fn begin(head: &Head, peer: &Peer, snapshot: &Snapshot) -> Box<Self> {
         let is_safe = matches!(head.method, Method::GET | Method::HEAD);
-        let line = |log| {
-            Box::new(Line {
-                log,
-                uri: head.uri.clone(),
-                host: head.headers.get(HOST).cloned(),
-                rule: None,
-                matched: None,
-                verdict: None,
-                store: None,
-                verdict_from: None,
-                user: None,
-                cause: None,
-                would_refuse: None,
-                upstream: None,
-                answered: None,
-                bytes: 0,
-                received: 0,
-                cookies_removed: 0,
-                record_left_out: false,
-                cut: false,
-            })
-        };
         Box::new(Self {
             begun: clock::now(),
             method: head.method.clone(),
@@ -130,7 +87,7 @@ impl Exchange {
             visit: None,
             extended: websocket::key_over_http2(head).cloned().map(Box::new),
             bond: None,
-            log: snapshot.access_log().cloned().map(line),
+            log: snapshot.access_log().map(|log| Line::begin(log, head)),
         })
     }
 
@@ -369,33 +326,8 @@ impl Drop for Exchange {
         if let Some(meter) = &self.meter {
             meter.request(self.rule, self.status, self.reason, duration);
         }
-        let Some(line) = self.log.take() else { return };
-        let path = self.path.as_ref().map_or(line.uri.path(), NormalPath::as_str);
-        line.log.write(Entry {
-            status: self.status,
-            method: self.method.as_str(),
-            path,
-            query: line.uri.query(),
-            host: line.host.as_ref().and_then(|host| host.to_str().ok()),
-            client: self.arrival.client,
-            request_id: self.arrival.request_id.to_str().unwrap_or_default(),
-            rule: line.rule.as_deref(),
-            verdict: line.verdict,
-            store_ms: line.store.map(milliseconds),
-            verdict_from: line.verdict_from,
-            user: line.user.as_deref(),
-            reason: self.reason,
-            cause: line.cause.as_deref(),
-            would_refuse: line.would_refuse,
-            upstream: line.upstream.as_deref(),
-            upstream_ms: line.answered.map(milliseconds),
-            ms: milliseconds(duration),
-            bytes: line.bytes,
-            received: line.received,
-            cookies_removed: line.cookies_removed,
-            record_left_out: line.record_left_out,
-            cut: line.cut,
-            ..Entry::default()
-        });
+        if let Some(line) = self.log.take() {
+            line.write(self, duration);
+        }
     }
 }
