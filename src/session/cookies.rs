@@ -172,13 +172,19 @@ impl Sessions {
     }
 
     pub(super) fn pairs<'a>(&'a self, headers: &'a HeaderMap, https: bool) -> impl Iterator<Item = Pair<'a>> {
+        self.brought(headers, https).filter_map(|(pair, counts)| counts.then_some(pair))
+    }
+
+    /// Every cookie that an app may take for one of these sessions, and whether it counts: another spelling never does.
+    pub(super) fn brought<'a>(&'a self, headers: &'a HeaderMap, https: bool) -> impl Iterator<Item = (Pair<'a>, bool)> {
         let name = self.format.cookie_name(https).as_bytes();
         let overlooked = self.format.overlooks(headers);
-        cookie_header::pairs(headers).filter(move |pair| !overlooked && self.counts(pair, name))
+        let taken = cookie_header::pairs(headers).filter(move |pair| cookie_header::is_taken_for(pair.name, name));
+        taken.map(move |pair| (pair, !overlooked && self.counts(&pair, name)))
     }
 
     /// Whether the apps, too, read a pair as a cookie of this name with this value.
-    pub(super) fn counts(&self, pair: &Pair<'_>, name: &[u8]) -> bool {
+    fn counts(&self, pair: &Pair<'_>, name: &[u8]) -> bool {
         let reads = match pair.writing {
             Writing::Plain => true,
             Writing::Spaced => self.format.forgives_spaces(),

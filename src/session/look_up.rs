@@ -101,9 +101,8 @@ impl Sessions {
         // A session with limits of its own is held against them each time, and a rotation of secrets is counted.
         let is_plain = self.lifetime.is_none() && self.newest.is_none() && need.max_auth_age.is_none();
         let near = self.near.as_ref().filter(|_| is_plain)?;
-        let name = self.format.cookie_name(https).as_bytes();
-        let mut pairs = cookie_header::pairs(headers).filter(|pair| cookie_header::is_taken_for(pair.name, name));
-        let first = pairs.next().filter(|pair| self.counts(pair, name))?;
+        let mut pairs = self.brought(headers, https);
+        let (first, _) = pairs.next().filter(|(_, counts)| *counts)?;
         let named = near.named(first.value).filter(|named| !self.revocations.knows(&named.key))?;
         let Finding::Valid(session) = near.recall(&named, near.moment(clock::now()), worker)? else {
             return None;

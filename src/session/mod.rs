@@ -224,12 +224,9 @@ impl Sessions {
         let look = look.into();
         let mut search = Search::default();
         let mut outage = None;
-        let name = self.format.cookie_name(https).as_bytes();
-        let overlooked = self.format.overlooks(headers);
-        for pair in cookie_header::pairs(headers).filter(|pair| cookie_header::is_taken_for(pair.name, name)) {
+        for (pair, counts) in self.brought(headers, https) {
             search.cookies += 1;
-            // Another spelling never counts, but an app may take it for the session's cookie.
-            if overlooked || !self.counts(&pair, name) {
+            if !counts {
                 continue;
             }
             if search.known.is_some() || outage.is_some() {
