@@ -3,7 +3,7 @@
 use super::{Book, name};
 use crate::config::{
     diagnostic::Diagnostics,
-    rules::{Requirement, Rule},
+    rules::{OnRefusal, Requirement, Rule},
     session::Session,
 };
 use http::Method;
@@ -30,7 +30,11 @@ fn lint_page(book: &Book<'_>, session: &Session, diagnostics: &mut Diagnostics) 
             let message = format!(
                 "the login page `{page}` is governed by {governed}, which requires a session: nobody could log in"
             );
-            return diagnostics.error(session.span.clone(), message, remedy);
+            // Who is not sent there goes in no circle: programs may well have their sessions from elsewhere.
+            return match rule.on_refusal {
+                OnRefusal::Status => diagnostics.warning(session.span.clone(), message, remedy),
+                OnRefusal::Auto | OnRefusal::Redirect => diagnostics.error(session.span.clone(), message, remedy),
+            };
         }
         Some(_) => {}
     }

@@ -7,7 +7,7 @@ use crate::{
         diagnostic::Severity,
         read,
         rules::{
-            Action,
+            Action, OnRefusal,
             Requirement::{Off, Optional, Required},
         },
     },
@@ -106,6 +106,8 @@ fn a_login_page_behind_the_door_is_an_error() {
     let judge = |rules: Vec<Rule>, login: &str| findings(&config(rules, login));
     let closed = judge(vec![rule(&[], Required)], "/login?x=1");
     assert!(matches!(closed.as_slice(), [(Error, 9, text)] if text.contains("nobody could log in")), "{closed:?}");
+    let unsent = judge(vec![Rule { on_refusal: OnRefusal::Status, ..rule(&[], Required) }], "/login");
+    assert!(matches!(unsent.as_slice(), [(Warning, 9, text)] if text.contains("nobody could log in")), "{unsent:?}");
     let missing = judge(vec![rule(&["/a"], Required)], "/login");
     assert!(matches!(missing.as_slice(), [(Error, 9, text)] if text.contains("no rule matches")), "{missing:?}");
     let posted = judge(vec![limited(&["POST"], rule(&["/login"], Off)), rule(&[], Required)], "/login");
