@@ -334,8 +334,10 @@ fn check_meaning(section: &Section<'_>, rule: &Rule, forwards: bool) {
             section.reader.error(section.span_of(name), format!("`{name}` means nothing {why}"), "leave it out");
         }
     };
-    if rule.session != Requirement::Required {
-        meaningless("on_refusal", "where no session is required: nobody is sent to login");
+    if rule.session != Requirement::Required && section.has("on_refusal") {
+        // No more: a rule is opened to try something, and closed again.
+        let message = "`on_refusal` means nothing where no session is required: nobody is sent to login";
+        section.reader.warning(section.span_of("on_refusal"), message, "leave it out");
     }
     if rule.session == Requirement::Off
         && rule.allow.is_empty()
