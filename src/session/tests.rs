@@ -121,18 +121,18 @@ fn absence(identified: Identified) -> Absence {
 async fn the_user_is_the_first_path_with_text_or_a_whole_number() {
     let sessions = sessions(express(&[SECRET]));
     let rows = [
-        (r#"{"user":{"id":"42"}}"#, Some("42")),
-        (r#"{"user":{"id":9007199254740993}}"#, Some("9007199254740993")),
-        (r#"{"user":{"id":0}}"#, Some("0")),
-        (r#"{"user":{"id":""},"passport":{"user":7}}"#, Some("7")),
-        (r#"{"user":{},"passport":{"user":{"id":"x"}}}"#, Some("x")),
-        (r#"{"user":{"id":true}}"#, None),
-        (r#"{"user":{"id":1.5}}"#, None),
-        (r#"{"user":{"id":null}}"#, None),
-        (r#"{"user":{"id":["42"]}}"#, None),
-        (r#"{"user":"42"}"#, None),
-        (r#"{"passport":{}}"#, None),
-        (r#"{}"#, None),
+        (r#"{"cookie":{},"user":{"id":"42"}}"#, Some("42")),
+        (r#"{"cookie":{},"user":{"id":9007199254740993}}"#, Some("9007199254740993")),
+        (r#"{"cookie":{},"user":{"id":0}}"#, Some("0")),
+        (r#"{"cookie":{},"user":{"id":""},"passport":{"user":7}}"#, Some("7")),
+        (r#"{"cookie":{},"user":{},"passport":{"user":{"id":"x"}}}"#, Some("x")),
+        (r#"{"cookie":{},"user":{"id":true}}"#, None),
+        (r#"{"cookie":{},"user":{"id":1.5}}"#, None),
+        (r#"{"cookie":{},"user":{"id":null}}"#, None),
+        (r#"{"cookie":{},"user":{"id":["42"]}}"#, None),
+        (r#"{"cookie":{},"user":"42"}"#, None),
+        (r#"{"cookie":{},"passport":{}}"#, None),
+        (r#"{"cookie":{}}"#, None),
     ];
     for (number, (record, expected)) in rows.into_iter().enumerate() {
         let cookie = sessions.plant(&format!("id{number}"), record).await;
@@ -158,7 +158,7 @@ async fn roles_are_text_or_a_list_of_text_and_nothing_else() {
         ("null", &[]),
     ];
     for (number, (roles, expected)) in rows.into_iter().enumerate() {
-        let record = format!(r#"{{"user":{{"id":1}},"roles":{roles}}}"#);
+        let record = format!(r#"{{"cookie":{{}},"user":{{"id":1}},"roles":{roles}}}"#);
         let cookie = sessions.plant(&format!("id{number}"), &record).await;
         let Verdict::Known(session) = sessions.identify(&cookies(&[&cookie]), false, Activity::Counts, W).await.verdict
         else {
@@ -186,7 +186,7 @@ async fn what_is_no_session_says_why() {
         let cookie = sessions.plant(id, record).await;
         assert!(matches!(judge(&[&cookie]).await, Absence::Unreadable(_)), "{id}");
     }
-    let anonymous = sessions.plant("anonymous", "{}").await;
+    let anonymous = sessions.plant("anonymous", r#"{"cookie":{}}"#).await;
     assert_eq!(judge(&["connect.sid=x", &anonymous, &signed]).await, Absence::Anonymous);
 }
 
@@ -218,7 +218,7 @@ async fn the_gateways_own_sessions_have_a_name_per_scheme_and_are_renewed_and_en
 async fn where_nothing_is_limited_and_nothing_can_be_revoked_a_look_up_is_one_command() {
     let server = Server::start(&[]);
     let sessions = Arc::new(Sessions::compile(&config(express(&[SECRET])), store(Some(&server)), &Metrics::new(1)));
-    let zoe = sessions.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
+    let zoe = sessions.plant("zoe", r#"{"cookie":{},"user":{"id":"zoe"}}"#).await;
     server.cli(&["config", "resetstat"]);
     assert_eq!(user(&sessions.identify(&cookies(&[&zoe]), false, Activity::Counts, W).await), Some("zoe"));
     let stats = server.cli(&["info", "commandstats"]);
@@ -233,8 +233,8 @@ async fn a_revoked_session_is_refused_by_every_gateway_though_its_record_is_ther
     config.revocable = true;
     let gateway = || Arc::new(Sessions::compile(&config, store.clone(), &Metrics::new(1)));
     let (one, two) = (gateway(), gateway());
-    let zoe = one.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
-    let max = one.plant("max", r#"{"user":{"id":"max"}}"#).await;
+    let zoe = one.plant("zoe", r#"{"cookie":{},"user":{"id":"zoe"}}"#).await;
+    let max = one.plant("max", r#"{"cookie":{},"user":{"id":"max"}}"#).await;
     assert_eq!(user(&two.identify(&cookies(&[&zoe]), false, Activity::Counts, W).await), Some("zoe"));
     assert_eq!(two.strip_edits(&cookies(&[&zoe]), false), [], "not known to be over");
     one.revocations.revoke("sess:zoe", Some(Duration::from_secs(9)), &store, W).await.unwrap();

@@ -173,6 +173,7 @@ fn a_record_without_a_readable_user_is_anonymous() {
         r#"{"cookie":{},"user":{"id":{}}}"#,
         r#"{"cookie":{},"user":{"id":[1]}}"#,
         r#"{"cookie":{},"user":{"id":42}} trailing"#,
+        r#"{"user":{"id":42}}"#,
         "\u{feff}{\"cookie\":{},\"user\":{\"id\":42}}",
     ];
     for (n, text) in records.into_iter().enumerate() {

@@ -22,6 +22,8 @@ const TAG_LEN: usize = 43;
 const TTL: Duration = Duration::from_secs(86_400);
 /// The record's member that belongs to express-session itself.
 const COOKIE: &str = "cookie";
+/// What that says of its lifetime, in milliseconds.
+const AGES: [&str; 2] = ["originalMaxAge", "maxAge"];
 /// What `encodeURIComponent` leaves alone, besides letters and digits.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -140,27 +142,37 @@ impl fmt::Debug for Express {
     }
 }
 
-/// Reads what is selected of a record: `null` is no session to connect-redis, anything but an object is none that the app could use.
+/// Reads what is selected of a record: `null` is no session to connect-redis, and what makes the app fail is none.
 pub(super) fn open(record: &[u8], selection: &Selection) -> Result<Opened, Absence> {
     open_as(Author::JavaScript, record, selection)
 }
 
 fn open_as(author: Author, record: &[u8], selection: &Selection) -> Result<Opened, Absence> {
     match json::read_selected(author, record, selection) {
-        // The app fails on it.
-        Ok(data) if !matches!(data.member(COOKIE), None | Some(Value::Map(_))) => {
-            Err(Absence::Unreadable("its `cookie` is not an object"))
-        }
-        Ok(data @ Value::Map(_)) => Ok(Opened { data, ends: None }),
+        Ok(data @ Value::Map(_)) => match data.member(COOKIE) {
+            Some(cookie @ Value::Map(_)) if has_usable_ages(cookie) => Ok(Opened { data, ends: None }),
+            Some(Value::Map(_)) => Err(Absence::Unreadable("its `cookie` has an age that is not a number")),
+            Some(_) => Err(Absence::Unreadable("its `cookie` is not an object")),
+            None => Err(Absence::Unreadable("it has no `cookie`, as all that express-session writes have")),
+        },
         Ok(Value::Null) => Err(Absence::NotFound),
         Ok(_) => Err(Absence::Unreadable("not an object")),
         Err(Fault(why)) => Err(Absence::Unreadable(why)),
     }
 }
 
-/// Leads to no part of the member `cookie`: all that is asked is what kind of value it is.
-pub(super) fn cookie_alone() -> RecordPath {
-    RecordPath([COOKIE, ""].map(str::to_owned).into())
+/// Whether the app can use the ages of a record's cookie: what JavaScript takes for false is no age.
+fn has_usable_ages(cookie: &Value) -> bool {
+    AGES.iter().all(|name| match cookie.member(name) {
+        None | Some(Value::Null | Value::Bool(false) | Value::Integer(_) | Value::Float(_)) => true,
+        Some(Value::Text(text)) => text.is_empty(),
+        Some(_) => false,
+    })
+}
+
+/// Leads to what of a record tells whether the app can use it.
+pub(super) fn judged_by() -> [RecordPath; 2] {
+    AGES.map(|name| RecordPath([COOKIE, name].map(str::to_owned).into()))
 }
 
 /// Changes everything but the member `cookie`. A record that could not be written again as it was is left alone.

@@ -221,8 +221,11 @@ impl Format {
     }
 
     /// What of a record tells whether it is one, beside what is looked for in it.
-    pub(super) fn judges_by(&self) -> Option<RecordPath> {
-        matches!(self, Self::Own(Own::Express(_))).then(express::cookie_alone)
+    pub(super) fn judges_by(&self) -> Vec<RecordPath> {
+        match self {
+            Self::Own(Own::Express(_)) => express::judged_by().into(),
+            Self::Own(Own::Onedoor(_)) | Self::Foreign(_) => Vec::new(),
+        }
     }
 
     /// Reads a record at a time since the Unix epoch; what is not selected may be left out.

@@ -5,9 +5,9 @@ use super::*;
 #[tokio::test]
 async fn of_several_cookies_the_first_with_a_user_counts_and_is_the_only_one_forwarded() {
     let sessions = sessions(express(&[SECRET]));
-    let anonymous = sessions.plant("anonymous", "{}").await;
-    let zoe = sessions.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
-    let max = sessions.plant("max", r#"{"user":{"id":"max"}}"#).await;
+    let anonymous = sessions.plant("anonymous", r#"{"cookie":{}}"#).await;
+    let zoe = sessions.plant("zoe", r#"{"cookie":{},"user":{"id":"zoe"}}"#).await;
+    let max = sessions.plant("max", r#"{"cookie":{},"user":{"id":"max"}}"#).await;
     let first = format!("a=b; connect.sid=forged; novalue; {anonymous}");
     let second = format!("{zoe}; {max}");
     let identified = sessions.identify(&cookies(&[&first, &second]), false, Activity::Counts, W).await;
@@ -23,7 +23,7 @@ async fn of_several_cookies_the_first_with_a_user_counts_and_is_the_only_one_for
 async fn a_cookie_that_does_not_verify_never_reaches_the_store_and_of_those_that_do_only_eight() {
     let mut server = Server::start(&[]);
     let sessions = Arc::new(Sessions::compile(&config(express(&[SECRET])), store(Some(&server)), &Metrics::new(1)));
-    let zoe = sessions.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
+    let zoe = sessions.plant("zoe", r#"{"cookie":{},"user":{"id":"zoe"}}"#).await;
     let forged = vec!["connect.sid=s:x.y"; 100].join("; ");
     let asked = |server: &Server| {
         let stats = server.cli(&["info", "commandstats"]);
@@ -52,7 +52,7 @@ async fn a_cookie_that_stays_at_the_gateway_is_cut_on_every_rule() {
     let mut config = config(express(&[SECRET]));
     config.forward_cookie = false;
     let sessions = Arc::new(Sessions::compile(&config, store(None), &Metrics::new(1)));
-    let zoe = sessions.plant("zoe", r#"{"user":{"id":"zoe"}}"#).await;
+    let zoe = sessions.plant("zoe", r#"{"cookie":{},"user":{"id":"zoe"}}"#).await;
     let cut = [CookieEdit { name: "connect.sid".into(), keep: Keep::Nothing }];
     assert_eq!(sessions.identify(&cookies(&[&zoe]), false, Activity::Counts, W).await.edits, cut);
     assert_eq!(sessions.strip_edits(&cookies(&["connect.sid=x"]), false), cut);
@@ -64,7 +64,11 @@ async fn a_cookie_that_stays_at_the_gateway_is_cut_on_every_rule() {
 async fn a_name_that_an_app_trims_to_the_sessions_does_not_get_past_a_valid_cookie() {
     let sessions = sessions(express(&["keyboard cat"]));
     let signed = |id: &str| sessions.sign(&SessionId::new(id));
-    sessions.store.create(W, "sess:a", r#"{"user":{"id":"a"}}"#.into(), Duration::from_secs(60)).await.unwrap();
+    sessions
+        .store
+        .create(W, "sess:a", r#"{"cookie":{},"user":{"id":"a"}}"#.into(), Duration::from_secs(60))
+        .await
+        .unwrap();
     for planted in [&b"\xa0connect.sid="[..], b"=connect.sid=", b"= connect.sid ="] {
         let line = [planted, signed("b").as_bytes(), b"; connect.sid=", signed("a").as_bytes()].concat();
         let headers = HeaderMap::from_iter([(http::header::COOKIE, http::HeaderValue::from_bytes(&line).unwrap())]);
@@ -87,7 +91,7 @@ async fn a_signature_in_a_second_cookie_is_forwarded_with_its_cookie_or_not_at_a
     let mut config = config(FormatConfig::Koa { secrets: vec![Secret::new("koa key one")] });
     config.cookie = Some("koa.sid".to_owned());
     let sessions = Arc::new(Sessions::compile(&config, store(None), &Metrics::new(1)));
-    let record = r#"{"user":{"id":"zoe"}}"#;
+    let record = r#"{"cookie":{},"user":{"id":"zoe"}}"#;
     let minute = Duration::from_secs(60);
     sessions.store.create(W, "sess:gtw81HCzReIIx1XuA2ovipK_tzasDqEZ", record.into(), minute).await.unwrap();
     let signed = "koa.sid=gtw81HCzReIIx1XuA2ovipK_tzasDqEZ; koa.sid.sig=EofcuBuKCgHUhAvqVs3lCitaS8s";
@@ -117,7 +121,7 @@ async fn a_cookie_that_its_app_reads_otherwise_does_not_count() {
     let record = "user|a:1:{s:2:\"id\";i:7;}";
     php.store.create(W, &format!("sess:{id}"), record.into(), Duration::from_secs(60)).await.unwrap();
     let express = sessions(express(&[SECRET]));
-    express.plant(id, r#"{"user":{"id":7}}"#).await;
+    express.plant(id, r#"{"cookie":{},"user":{"id":7}}"#).await;
     let judge = async |sessions: &Arc<Sessions>, line: &str| {
         let identified = sessions.identify(&cookies(&[line]), false, Activity::Counts, W).await;
         (user(&identified).map(str::to_owned), identified.edits.into_iter().map(|edit| edit.keep).collect::<Vec<_>>())

@@ -162,14 +162,20 @@ proptest! {
 }
 
 #[test]
-fn a_record_whose_cookie_is_no_object_is_none() {
+fn a_record_that_the_app_fails_on_is_none() {
     let mut selection = Selection::default();
-    selection.extend([&cookie_alone()]);
+    selection.extend(&judged_by());
     for selection in [Selection::whole(), selection] {
         let open = |record: &str| open(record.as_bytes(), &selection).is_ok();
+        assert!(!open(r#"{"user":1}"#) && !open("{}"));
         for cookie in ["null", "7", "\"x\"", "true", "[]"] {
             assert!(!open(&format!(r#"{{"cookie":{cookie},"user":1}}"#)), "{cookie}");
         }
         assert!(open(r#"{"cookie":{},"user":1}"#) && open(r#"{"cookie":7,"cookie":{"path":"/"}}"#));
+        for name in ["maxAge", "originalMaxAge"] {
+            let open = |age: &str| open(&format!(r#"{{"cookie":{{"{name}":{age}}},"user":1}}"#));
+            assert!(["null", "false", "\"\"", "0", "-5", "90000.5"].into_iter().all(open), "{name}");
+            assert!(!["\"x\"", "\"90000\"", "true", "{}", "[]"].into_iter().any(open), "{name}");
+        }
     }
 }
