@@ -308,6 +308,44 @@ fn a_reload_keeps_the_memory_and_forgets_what_an_old_secret_proved() {
     stage.becomes("/", &cookie, 401);
 }
 
+/// Werkzeug reads no cookie behind a quote that reaches over a semicolon, and PHP takes the space for a part of the id.
+#[test]
+fn from_memory_too_a_line_that_the_app_reads_otherwise_names_nobody() {
+    let (flask, php) = ("kH2dS5vWgqP0aZ8xT1yL3mN6bR9cE4fJ7uQwXsDoIiA", "tguhmhqrj7vmmerqqf19q0fpin");
+    for (session, key, record, cookie, odd) in [
+        (
+            "format = \"flask\"\nuser = \"_user_id\"",
+            format!("session:{flask}"),
+            r#"{"_user_id":"7"}"#,
+            format!("session={flask}"),
+            format!("a=\"b; session={flask}; c=\""),
+        ),
+        (
+            "format = \"php\"\nuser = \"user\"",
+            format!("PHPREDIS_SESSION:{php}"),
+            "user|i:7;",
+            format!("PHPSESSID={php}"),
+            format!("PHPSESSID={php} ; a=b"),
+        ),
+    ] {
+        let (redis, app) = (Redis::start(), Upstream::echo());
+        redis.set(&key, record);
+        let text = text(&redis, &app, "", SECRET);
+        let (before, rest) = text.split_once("[session]").unwrap();
+        let upstreams = &rest[rest.find("[upstreams]").unwrap()..];
+        let text = format!("{before}[session]\n{session}\n{upstreams}").replace("roles = \"admin\"", "");
+        let gateway = Gateway::start(text);
+        gateway.armed();
+        let stage = Stage { redis, app, gateway };
+        for _ in 0..3 {
+            stage.remembered(&cookie);
+            assert_eq!(stage.status("/", &odd), 401, "{session}");
+        }
+        assert_eq!(user(&stage.get("/optional", &odd)), None, "{session}");
+        assert_eq!(user(&stage.get("/", &cookie)).as_deref(), Some("7"));
+    }
+}
+
 #[test]
 fn without_entries_every_request_asks() {
     let (redis, app) = (Redis::start(), Upstream::echo());
