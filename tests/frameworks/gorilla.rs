@@ -1,6 +1,6 @@
 //! gorilla/sessions with boj/redistore: gob or JSON, signed or encrypted as well.
 
-use crate::suite::{App, Place, Secret, run};
+use crate::suite::{App, Place, Secret, compare, run};
 use std::{process::Command, sync::LazyLock};
 
 const OURS: &str = "a hash key that only the site knows";
@@ -43,4 +43,14 @@ fn gorilla_keeps_its_users_in_gob() {
 #[test]
 fn gorilla_keeps_its_users_in_json_under_encrypted_ids() {
     run(true, |place| start(place, "json", BLOCK_KEY));
+}
+
+#[test]
+fn what_gorilla_is_given_is_judged_as_it_does() {
+    compare("gorilla", |place| start(place, "gob", ""));
+}
+
+#[test]
+fn what_gorilla_with_json_is_given_is_judged_as_it_does() {
+    compare("gorilla-json", |place| start(place, "json", BLOCK_KEY));
 }

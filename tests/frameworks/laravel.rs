@@ -1,6 +1,6 @@
 //! Laravel's redis driver with its session guard, in both modes of its encrypter.
 
-use crate::suite::{App, Place, Secret, run};
+use crate::suite::{App, Place, Secret, compare, run};
 use std::process::Command;
 
 const OURS: &str = "base64:a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=";
@@ -27,4 +27,14 @@ fn laravel_keeps_its_users() {
 #[test]
 fn laravel_keeps_its_users_in_gcm_mode_and_encrypted_records() {
     run(true, |place| start(place, "AES-256-GCM", true));
+}
+
+#[test]
+fn what_laravel_is_given_is_judged_as_it_does() {
+    compare("laravel", |place| start(place, "AES-256-CBC", false));
+}
+
+#[test]
+fn what_laravel_in_gcm_mode_is_given_is_judged_as_it_does() {
+    compare("laravel-gcm", |place| start(place, "AES-256-GCM", true));
 }

@@ -11,6 +11,7 @@ mod harness;
 mod differential;
 mod gorilla;
 mod grpc;
+mod judged;
 mod laravel;
 mod node;
 mod php;

@@ -1,6 +1,6 @@
 //! Fastify and Koa, each with the packages that keep its sessions in Redis.
 
-use crate::suite::{App, Place, Secret, run};
+use crate::suite::{App, Place, Secret, compare, run};
 use std::process::Command;
 
 const OURS: &str = "a secret that only the site knows";
@@ -23,6 +23,24 @@ fn fastify(place: &Place, variables: &[(&str, &str)]) -> App {
     start(place, "fastify", "sessionId", "format = 'fastify'", variables)
 }
 
+fn koa_session(place: &Place) -> App {
+    let session = "format = 'koa'\ncookie = 'koa.sess'\nprefix = ''";
+    start(place, "koa", "koa.sess", session, &[("PACKAGE", "koa-session")])
+}
+
+/// The counter site's `app`; the site as a whole is a chapter of the end-to-end tests.
+fn express(place: &Place, generation: &str) -> App {
+    let mut command = Command::new("node");
+    command
+        .arg("reader.js")
+        .env("GENERATION", generation)
+        .env("PORT", place.port.to_string())
+        .env("REDIS_SESSION_URL", format!("redis://127.0.0.1:{}", place.redis_port))
+        .env("SESSION_SECRET", OURS);
+    let session = format!("format = 'express'\nsecrets = '{OURS}'\nuser = 'user.id'\nroles = 'user.roles'");
+    App::start(place, "express", "connect.sid", &session, command)
+}
+
 #[test]
 fn fastify_keeps_its_users() {
     run(true, |place| fastify(place, &[]));
@@ -40,6 +58,35 @@ fn koa_generic_session_keeps_its_users() {
 
 #[test]
 fn koa_session_keeps_its_users_in_a_store() {
-    let session = "format = 'koa'\ncookie = 'koa.sess'\nprefix = ''";
-    run(true, |place| start(place, "koa", "koa.sess", session, &[("PACKAGE", "koa-session")]));
+    run(true, koa_session);
+}
+
+#[test]
+fn what_express_is_given_is_judged_as_it_does() {
+    compare("express", |place| express(place, "current"));
+}
+
+#[test]
+fn what_express_session_of_2015_is_given_is_judged_as_it_does() {
+    compare("express", |place| express(place, "three"));
+}
+
+#[test]
+fn what_fastify_is_given_is_judged_as_it_does() {
+    compare("fastify", |place| fastify(place, &[]));
+}
+
+#[test]
+fn what_fastify_with_ends_is_given_is_judged_as_it_does() {
+    compare("fastify-age", |place| fastify(place, &[("COOKIE_MAX_AGE", "3600000")]));
+}
+
+#[test]
+fn what_koa_generic_session_is_given_is_judged_as_it_does() {
+    compare("koa", |place| start(place, "koa", "koa.sid", "format = 'koa'", &[]));
+}
+
+#[test]
+fn what_koa_session_is_given_is_judged_as_it_does() {
+    compare("koa-session", koa_session);
 }

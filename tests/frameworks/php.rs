@@ -1,6 +1,6 @@
 //! PHP's own sessions with phpredis, by each of its handlers.
 
-use crate::suite::{App, Place, run};
+use crate::suite::{App, Place, compare, run};
 use std::process::Command;
 
 fn start(place: &Place, handler: &str) -> App {
@@ -25,4 +25,11 @@ fn php_serialize_keeps_its_users() {
 #[test]
 fn igbinary_keeps_its_users() {
     run(false, |place| start(place, "igbinary"));
+}
+
+#[test]
+fn what_each_handler_is_given_is_judged_as_it_does() {
+    for handler in ["php", "php_serialize", "igbinary"] {
+        compare(handler, |place| start(place, handler));
+    }
 }

@@ -1,6 +1,6 @@
 //! Flask, Django and Starlette, each with the ways in which it can keep a session.
 
-use crate::suite::{App, Place, Secret, run};
+use crate::suite::{App, Place, Secret, compare, run};
 use std::process::Command;
 
 const OURS: &str = "a secret that only the site knows";
@@ -27,6 +27,22 @@ fn django(place: &Place, prefix: &str, variables: &[(&str, &str)]) -> App {
     start(place, "django", "sessionid", &session, variables)
 }
 
+fn signed_flask(place: &Place) -> App {
+    let session = format!("format = 'flask'\nsecrets = '{OURS}'\nuser = 'user.id'\nroles = 'user.roles'");
+    start(place, "flask", "session", &session, &[("SIGNER", "yes")])
+}
+
+fn starsessions(place: &Place) -> App {
+    let session = "format = 'starlette'\nuser = 'user.id'\nroles = 'user.roles'";
+    start(place, "starlette", "session", session, &[])
+}
+
+fn starlette_session(place: &Place) -> App {
+    let session =
+        format!("format = 'starlette'\ncookie = 'session'\nsecrets = '{OURS}'\nuser = 'user.id'\nroles = 'user.roles'");
+    start(place, "starlette", "session", &session, &[("SIGNER", "yes")])
+}
+
 const CACHE: &str = ":1:django.contrib.sessions.cache";
 
 #[test]
@@ -41,8 +57,7 @@ fn flask_keeps_its_users_in_json() {
 
 #[test]
 fn flask_keeps_its_users_under_a_signed_id() {
-    let session = format!("format = 'flask'\nsecrets = '{OURS}'\nuser = 'user.id'\nroles = 'user.roles'");
-    run(true, |place| start(place, "flask", "session", &session, &[("SIGNER", "yes")]));
+    run(true, signed_flask);
 }
 
 #[test]
@@ -79,13 +94,40 @@ fn django_keeps_its_users_in_cache_and_database() {
 
 #[test]
 fn starsessions_keeps_its_users() {
-    let session = "format = 'starlette'\nuser = 'user.id'\nroles = 'user.roles'";
-    run(false, |place| start(place, "starlette", "session", session, &[]));
+    run(false, starsessions);
 }
 
 #[test]
 fn starlette_session_keeps_its_users_under_a_signed_id() {
-    let session =
-        format!("format = 'starlette'\ncookie = 'session'\nsecrets = '{OURS}'\nuser = 'user.id'\nroles = 'user.roles'");
-    run(true, |place| start(place, "starlette", "session", &session, &[("SIGNER", "yes")]));
+    run(true, starlette_session);
+}
+
+#[test]
+fn what_flask_is_given_is_judged_as_it_does() {
+    compare("flask", |place| flask(place, &[]));
+}
+
+#[test]
+fn what_flask_with_json_is_given_is_judged_as_it_does() {
+    compare("flask-json", |place| flask(place, &[("SERIALIZER", "json")]));
+}
+
+#[test]
+fn what_flask_with_signed_ids_is_given_is_judged_as_it_does() {
+    compare("flask-signed", signed_flask);
+}
+
+#[test]
+fn what_django_is_given_is_judged_as_it_does() {
+    compare("django", |place| django(place, CACHE, &[]));
+}
+
+#[test]
+fn what_starsessions_is_given_is_judged_as_it_does() {
+    compare("starsessions", starsessions);
+}
+
+#[test]
+fn what_starlette_session_is_given_is_judged_as_it_does() {
+    compare("starlette-session", starlette_session);
 }

@@ -1,6 +1,6 @@
 //! Action Dispatch's sessions in redis-actionpack and in the cache store.
 
-use crate::suite::{App, Place, run};
+use crate::suite::{App, Place, compare, run};
 use std::process::Command;
 
 fn start(place: &Place, store: &str, prefix: &str) -> App {
@@ -21,4 +21,14 @@ fn rails_keeps_its_users_in_redis_actionpack() {
 #[test]
 fn rails_keeps_its_users_in_the_cache_store() {
     run(false, |place| start(place, "cache", "_session_id:"));
+}
+
+#[test]
+fn what_redis_actionpack_is_given_is_judged_as_it_does() {
+    compare("rails", |place| start(place, "redis", "session:"));
+}
+
+#[test]
+fn what_the_cache_store_is_given_is_judged_as_it_does() {
+    compare("rails-cache", |place| start(place, "cache", "_session_id:"));
 }

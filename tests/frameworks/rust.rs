@@ -1,6 +1,6 @@
 //! tower-sessions on axum and actix-session, each with its Redis store.
 
-use crate::suite::{App, Place, Secret, run};
+use crate::suite::{App, Place, Secret, compare, run};
 use std::process::Command;
 
 const OURS: &str = "a master key that only the site knows, of sixty-four bytes at least";
@@ -48,4 +48,16 @@ fn actix_session_keeps_its_users_under_encrypted_ids() {
 #[test]
 fn actix_session_keeps_its_users_under_signed_ids() {
     run(true, |place| start(place, "actix", "signed", &keyed("signed")));
+}
+
+#[test]
+fn what_tower_sessions_is_given_is_judged_as_it_does() {
+    compare("tower", |place| start(place, "tower", "", ""));
+}
+
+#[test]
+fn what_the_jars_are_given_is_judged_as_they_do() {
+    for (name, security) in [("tower", "signed"), ("tower", "private"), ("actix", "signed"), ("actix", "private")] {
+        compare(&format!("{name}-{security}"), |place| start(place, name, security, &keyed(security)));
+    }
 }

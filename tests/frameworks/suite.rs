@@ -1,6 +1,9 @@
 //! What must hold for every framework, from the first visit to the logout.
 
-use crate::harness::{Gateway, Jar, Message, Process, Redis, eventually, free_address, get, post};
+use crate::{
+    harness::{Gateway, Jar, Message, Process, Redis, eventually, free_address, get, post},
+    judged,
+};
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -63,12 +66,13 @@ impl App {
         app
     }
 
-    fn gateway(&self, redis: &Redis) -> Gateway {
+    fn gateway(&self, redis: &Redis, cached: usize) -> Gateway {
         Gateway::start(format!(
             r#"
             [store]
             url = "{}"
             timeout = "20s"
+            cache.entries = {cached}
             [session]
             {}
             [upstreams]
@@ -95,7 +99,7 @@ impl App {
 pub(crate) fn run(signs: bool, start: impl Fn(&Place) -> App) {
     let redis = Redis::start();
     let app = start(&Place::new(&redis, Secret::Ours));
-    let mut gateway = app.gateway(&redis);
+    let mut gateway = app.gateway(&redis, 1000);
 
     a_stranger_is_refused(&gateway);
     let mut zoe = log_in(gateway.address, "42", "admin,reader");
@@ -116,6 +120,17 @@ pub(crate) fn run(signs: bool, start: impl Fn(&Place) -> App) {
     assert_eq!(home(&gateway, &zoe).json()["count"], 1, "the session is there after a restart");
     logging_out_ends_it(&app, &gateway, zoe);
     assert_eq!(home(&gateway, &max).status(), 200, "nobody else was logged out");
+}
+
+/// Gives app and gateway what `tests/fixtures/judged` has for it.
+pub(crate) fn compare(judged: &str, start: impl Fn(&Place) -> App) {
+    let redis = Redis::start();
+    let app = start(&Place::new(&redis, Secret::Ours));
+    let mut jar = Jar::default();
+    jar.send(post("/login", "user=42&roles=admin"), app.address);
+    let fresh = redis.keys("*").pop().map(|key| (jar.text(), key));
+    // Nothing from memory: records change under the same id.
+    judged::compare(judged, &app.gateway(&redis, 0), &redis, fresh);
 }
 
 fn log_in(address: SocketAddr, user: &str, roles: &str) -> Jar {

@@ -5,6 +5,7 @@ use super::{
     jar::{Jar, decode},
     json,
 };
+use crate::session::value::json::Author;
 
 /// Letters and digits, as many as this.
 const ID_LEN: usize = 64;
@@ -20,7 +21,7 @@ pub(super) fn read(record: &[u8]) -> Result<Value, Absence> {
     for (_, value) in &mut entries {
         let Value::Text(text) = &value else { return Err(Absence::Unreadable("a member that is not JSON in a text")) };
         // Each is read when the app asks for it: one that is no JSON spoils no other.
-        *value = json::read(text.as_bytes()).unwrap_or_else(|_| Value::Shown(text.clone()));
+        *value = json::read_as(Author::Rust, text.as_bytes()).unwrap_or_else(|_| Value::Shown(text.clone()));
     }
     Ok(Value::Map(entries))
 }
@@ -55,5 +56,14 @@ mod tests {
         for record in ["[]", r#"{"n":7}"#, ""] {
             assert!(matches!(read(record), Err(Absence::Unreadable(_))), "{record}");
         }
+    }
+    #[test]
+    fn a_whole_number_is_one_of_64_bits() {
+        let is_whole = |number: &str| {
+            let record = read(format!(r#"{{"n":"{number}"}}"#).as_bytes()).unwrap();
+            matches!(record.member("n"), Some(Value::Integer(_)))
+        };
+        assert!(["0", "-9223372036854775808", "18446744073709551615"].into_iter().all(is_whole));
+        assert!(!["-0", "-9223372036854775809", "18446744073709551616"].into_iter().any(is_whole));
     }
 }

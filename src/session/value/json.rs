@@ -18,6 +18,8 @@ pub enum Author {
     JavaScript,
     /// So may Python's. Numbers may be `NaN` or infinite, which are read as `null`.
     Python,
+    /// To serde_json `-0` and what 64 bits cannot hold are no whole numbers.
+    Rust,
 }
 
 /// Reads one JSON text (RFC 8259), white space around it allowed and nothing else.
@@ -257,7 +259,7 @@ impl Reader<'_> {
             }
             self.at = behind;
         }
-        if self.author == Author::Anyone {
+        if matches!(self.author, Author::Anyone | Author::Rust) {
             return Err(LONE_SURROGATE);
         }
         self.is_halved = true;
@@ -286,7 +288,11 @@ impl Reader<'_> {
     fn number(&mut self) -> Result<Value, Fault> {
         let start = self.at;
         let whole = self.skip_number()?;
+        let is_rust = self.author == Author::Rust;
         Ok(match &self.text[start..self.at] {
+            text if is_rust && (text == "-0" || text.parse::<i64>().is_err() && text.parse::<u64>().is_err()) => {
+                Value::Float(text.into())
+            }
             // One number, one text: JavaScript prints this one without its sign.
             "-0" => Value::Integer("0".into()),
             text if whole => Value::Integer(text.into()),

@@ -109,7 +109,7 @@ mod tests {
             let path = RecordPath(steps);
             let mut selection = Selection::default();
             selection.extend([&path]);
-            for author in [Author::Anyone, Author::JavaScript, Author::Python] {
+            for author in [Author::Anyone, Author::JavaScript, Author::Python, Author::Rust] {
                 match (json::read_as(author, record), json::read_selected(author, record, &selection)) {
                     (Ok(whole), Ok(part)) => prop_assert_eq!(whole.at(&path), part.at(&path)),
                     (whole, part) => prop_assert_eq!(whole.err(), part.err()),

@@ -82,9 +82,10 @@ impl Redis {
         self.try_ask(command).unwrap_or_else(|| panic!("redis does not answer {command:?}"))
     }
 
-    /// Stores an express session and answers nothing.
-    pub(crate) fn set(&self, key: &str, value: impl AsRef<str>) {
-        self.ask(&["SET", key, value.as_ref(), "EX", "3600"]);
+    /// Stores a record for an hour.
+    pub(crate) fn set(&self, key: &str, value: impl AsRef<[u8]>) {
+        let reply = self.try_ask(&[b"SET", key.as_bytes(), value.as_ref(), b"EX", b"3600"]);
+        assert_eq!(reply.flatten().as_deref(), Some("OK"), "redis takes a record");
     }
 
     /// The keys that match a pattern.
@@ -113,14 +114,14 @@ impl Redis {
         eventually("redis answers", || self.try_ask(&["PING"]).flatten().filter(|reply| reply == "PONG"));
     }
 
-    fn try_ask(&self, command: &[&str]) -> Option<Option<String>> {
+    fn try_ask(&self, command: &[impl AsRef<[u8]>]) -> Option<Option<String>> {
         let mut stream = TcpStream::connect(self.address).ok()?;
         stream.set_read_timeout(Some(super::DEADLINE)).ok()?;
-        let mut request = format!("*{}\r\n", command.len());
-        for part in command {
-            request.push_str(&format!("${}\r\n{part}\r\n", part.len()));
+        let mut request = format!("*{}\r\n", command.len()).into_bytes();
+        for part in command.iter().map(AsRef::as_ref) {
+            request.extend([format!("${}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat());
         }
-        stream.write_all(request.as_bytes()).ok()?;
+        stream.write_all(&request).ok()?;
         reply(&mut BufReader::new(stream))
     }
 }
