@@ -158,6 +158,7 @@ pub(super) fn read(
     let prefix = section.text("prefix").map(|text| text.text);
     let default_prefix = || if managed { format!("{}session:", store.namespace) } else { preset.prefix.to_owned() };
     let prefix = prefix.unwrap_or_else(default_prefix);
+    warn_of_prefix(&mut section, preset, &prefix);
     let deletion_is_final = preset.ids_are_new && !managed && !prefix.is_empty() && store.may_tell_deletions();
     let session = Session {
         name: section.parsed("name", parse_name).or_else(|| word.map(str::to_owned)).unwrap_or_default(),
@@ -186,6 +187,20 @@ pub(super) fn read(
     };
     section.finish();
     word.map(|_| session)
+}
+
+/// No record of the framework would have such a key.
+fn warn_of_prefix(section: &mut Section<'_>, preset: &Preset, prefix: &str) {
+    let (message, remedy) = match preset.format {
+        "rails" if prefix.ends_with("2::") => {
+            ("`prefix` holds the `2::` that begins Rails' private ids", "leave `2::` out: it is always asked for")
+        }
+        "spring" if !prefix.ends_with("sessions:") => {
+            ("`prefix` does not end in `sessions:`", "write the namespace and `sessions:`, such as `myapp:sessions:`")
+        }
+        _ => return,
+    };
+    section.reader.warning(section.span_of("prefix"), message, remedy);
 }
 
 fn read_express(section: &mut Section<'_>, secrets: Vec<Secret>) -> Format {

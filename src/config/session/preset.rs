@@ -151,6 +151,8 @@ pub(super) static PRESETS: &[Preset] = &[
         prefix: "koa:sess:",
         own_members: &["cookie", "_expire", "_maxAge", "_session"],
         secrets: Secrets::Always,
+        // With `rolling`; where a record says itself when it ends, it still does.
+        renews_on_read: true,
         ..UNKNOWN
     },
     Preset {
@@ -287,6 +289,11 @@ impl Preset {
         options.dedup();
         options.retain(|name| !self.options.contains(name));
         for name in options {
+            if self.signed.is_some_and(|signed| signed.options.contains(name)) {
+                let remedy = "leave it out: without `secrets` the cookie is the bare id";
+                section.refuse(name, &format!("`{name}` needs `secrets`"), remedy);
+                continue;
+            }
             let with = rows().filter(|row| row.options.contains(name)).map(|row| row.format);
             let message = format!("`{name}` is only for `format` {}", quoted_list(with));
             section.refuse(name, &message, "leave it out");
