@@ -49,6 +49,7 @@ mod topologies;
 mod trailers;
 mod upstreams;
 mod upstreams_answers;
+mod upstreams_connecting;
 mod upstreams_http2;
 mod upstreams_https;
 mod upstreams_peers;
