@@ -10,7 +10,7 @@ use super::{
     tls::Tls,
 };
 use crate::{
-    config,
+    clock, config,
     tasks::{Worker, Workers},
 };
 use http::HeaderValue;
@@ -89,6 +89,12 @@ impl Endpoint {
     /// The worker's unused connections.
     pub(super) fn pool(&self, worker: Worker) -> &Pool {
         &self.pools[worker.0]
+    }
+
+    /// A request was lost with its connection: no worker uses one again that was open then.
+    pub(super) fn lost_one(&self) {
+        self.speed.lost(clock::now());
+        self.pools.iter().for_each(Pool::distrust);
     }
 
     pub(super) fn health(&self) -> &Health {

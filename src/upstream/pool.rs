@@ -125,6 +125,12 @@ impl Pool {
         opened
     }
 
+    /// Closes what is unused: a connection has closed upon a request, and who ends one may be about to end all. What is
+    /// sent on them meanwhile would be lost, too.
+    pub(super) fn distrust(&self) {
+        self.locked(|kept| kept.idle.clear());
+    }
+
     /// Closes what has been unused for too long.
     pub(super) fn close_unused(&self) {
         let now = clock::now();

@@ -13,8 +13,8 @@ use std::{
 /// The unit of logarithms: a time twice as long.
 const OCTAVE: i64 = 1 << 16;
 
-/// Below this, differences are chance.
-const TIME_MIN: Duration = Duration::from_millis(1);
+/// Below this, differences are chance, or the machine's.
+const TIME_MIN: Duration = Duration::from_millis(5);
 
 /// An endpoint that takes twice as long is as good as another; beyond that each octave counts, up to so many.
 const TOLERANCE: i64 = OCTAVE;
@@ -32,6 +32,10 @@ const OLD: Duration = Duration::from_secs(2);
 /// An endpoint that was not asked for so long is asked as though it were quick.
 const UNASKED_MAX: Duration = Duration::from_secs(5);
 
+/// A process that ends loses request after request until the last of its sockets is closed. For this long after a loss
+/// others are preferred.
+const AFTERMATH: Duration = Duration::from_millis(500);
+
 /// How errors are counted: this is all, and each answer counts for one part in so many.
 const ALL: u32 = 1 << 16;
 const ERRORS_MEMORY: u32 = 16;
@@ -46,6 +50,8 @@ pub(super) struct Speed {
     answers: AtomicU64,
     heard: AtomicU64,
     asked: AtomicU64,
+    /// When it last lost a request; 0 is never.
+    lost: AtomicU64,
     /// The share of errors among the last answers.
     errors: AtomicU32,
 }
@@ -58,6 +64,7 @@ impl Speed {
             answers: AtomicU64::new(0),
             heard: AtomicU64::new(0),
             asked: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             errors: AtomicU32::new(0),
         }
     }
@@ -65,6 +72,11 @@ impl Speed {
     /// A request goes to it.
     pub(super) fn ask(&self, now: Instant) {
         self.asked.store(self.millis(now), Relaxed);
+    }
+
+    /// A request was lost with its connection.
+    pub(super) fn lost(&self, now: Instant) {
+        self.lost.store(self.millis(now).max(1), Relaxed);
     }
 
     /// It has answered after this long, and not with an error.
@@ -94,6 +106,9 @@ impl Speed {
 
     /// How much fuller than it is it should look beside `other`, in 65536ths.
     pub(super) fn handicap(&self, other: &Self, now: Instant) -> u64 {
+        if self.is_losing(now) && !other.is_losing(now) {
+            return factor(HANDICAP_MAX);
+        }
         let known = |speed: &Self| speed.answers.load(Relaxed) >= ANSWERS_MIN;
         let slower = self.typical() - other.typical() - TOLERANCE;
         if slower <= 0 || !known(self) || !known(other) {
@@ -110,6 +125,11 @@ impl Speed {
     pub(super) fn yields(&self, dice: u64) -> bool {
         let errors = u64::from(self.errors.load(Relaxed));
         errors > 0 && dice % (2 * u64::from(ALL)) < errors
+    }
+
+    fn is_losing(&self, now: Instant) -> bool {
+        let lost = self.lost.load(Relaxed);
+        lost != 0 && self.millis(now).saturating_sub(lost) < AFTERMATH.as_millis() as u64
     }
 
     fn typical(&self) -> i64 {
@@ -186,6 +206,17 @@ mod tests {
             slow.answered(Duration::from_millis(2), now + 6 * turn * Duration::from_secs(1));
         }
         assert!(times(&slow, &quick) < 1.3);
+    }
+
+    #[test]
+    fn who_has_just_lost_a_request_looks_fuller_for_a_moment() {
+        let (losing, other, now) = (Speed::new(), Speed::new(), clock::now());
+        losing.lost(now);
+        assert_eq!(losing.handicap(&other, now), factor(HANDICAP_MAX));
+        assert_eq!(other.handicap(&losing, now), OCTAVE.unsigned_abs());
+        assert_eq!(losing.handicap(&other, now + 2 * AFTERMATH), OCTAVE.unsigned_abs());
+        other.lost(now);
+        assert_eq!(losing.handicap(&other, now), OCTAVE.unsigned_abs(), "nobody is better off elsewhere");
     }
 
     #[test]

@@ -215,12 +215,15 @@ impl Target {
                     if let Some(fault) = asked.progress.as_ref().and_then(Progress::fault) {
                         return Err(Failure::Body(fault).into());
                     }
+                    unsent = matches!(again, Again::Unsent(_));
+                    if !unsent && matches!(failure, Failure::Unreachable(_)) {
+                        place.endpoint().lost_one();
+                    }
                     if counts && asked.elsewhere {
                         place.endpoint().speed().fared(false);
                         inner.note_failure(place.endpoint(), &failure, terms.worker);
                     }
                     tried.push(place.endpoint().clone());
-                    unsent = matches!(again, Again::Unsent(_));
                     match again {
                         Again::Unsent(request) | Again::Dropped(request) => (failure, Some(request), None),
                         Again::Stale(request) => (failure, Some(request), Some(place)),
