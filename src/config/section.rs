@@ -207,15 +207,17 @@ impl<'a> Section<'a> {
 
     /// The section below this key; an empty one if it is not there.
     pub(super) fn table(&mut self, name: &'static str) -> Section<'a> {
-        let table = match self.shape(name) {
-            Some(Shape::Table(table) | Shape::Upstreams(table) | Shape::Headers(table) | Shape::Named(table)) => table,
-            _ => self.table,
+        let (table, written) = match self.shape(name) {
+            Some(Shape::Table(table) | Shape::Upstreams(table) | Shape::Headers(table) | Shape::Named(table)) => {
+                (*table, table.name.to_owned())
+            }
+            _ => (self.table, format!("`{name} = {{ NAME = \"value\" }}`")),
         };
         let span = self.span_of(name);
         let entries = self.take(name).and_then(|value| {
             let entries = value.get_ref().as_table();
             if entries.is_none() {
-                self.reader.wrong_type(name, value, "a table", format!("write it as {}", table.name));
+                self.reader.wrong_type(name, value, "a table", format!("write it as {written}"));
             }
             entries
         });

@@ -238,6 +238,10 @@ fn read_table(
         session_authority: section.flag("session_authority"),
         span: section.span.clone(),
     };
+    if upstream.retries == 0 && !upstream.retry_on.is_empty() {
+        let message = "`retry_on` means nothing with `retries = 0`";
+        section.reader.error(section.span_of("retry_on"), message, "leave one of them out");
+    }
     if upstream.tls.is_some() && !upstream.endpoints.iter().any(|endpoint| endpoint.https) {
         let message = "`tls` means nothing without an https endpoint";
         section.reader.error(section.span_of("tls"), message, "begin the URLs with `https://`, or leave it out");
@@ -345,7 +349,8 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, Fault> {
     // But for the protocol it is a URL of http.
     let behind_h2c = text.get(..6).filter(|scheme| scheme.eq_ignore_ascii_case("h2c://")).map(|_| &text[6..]);
     let url = behind_h2c.map_or(Cow::Borrowed(text), |rest| Cow::Owned(format!("http://{rest}")));
-    let origin = Origin::parse(&url).map_err(|fault| missing_scheme(text).unwrap_or(fault))?;
+    let fault = |fault| missing_scheme(text).or_else(|| unknown_scheme(text)).unwrap_or(fault);
+    let origin = Origin::parse(&url).map_err(fault)?;
     let host = origin.host.trim_matches(['[', ']']).to_owned();
     Ok(Endpoint { https: origin.https, h2c: behind_h2c.is_some(), host, port: origin.port, socket: None })
 }
@@ -354,6 +359,13 @@ fn missing_scheme(text: &str) -> Option<Fault> {
     let whole = format!("http://{text}");
     let fault = || Fault::new(format!("`{text}` is not a URL"), format!("did you mean \"{whole}\"?"));
     (!text.contains("://") && Origin::parse(&whole).is_ok()).then(fault)
+}
+
+fn unknown_scheme(text: &str) -> Option<Fault> {
+    let (scheme, _) = text.split_once("://")?;
+    let is_known = ["http", "https"].into_iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    let remedy = "`http://`, `https://` (HTTP/2 where the service offers it), `h2c://` or `unix:/path`";
+    (!is_known).then(|| Fault::new(format!("`{scheme}` is no scheme of an endpoint"), remedy))
 }
 
 fn check_name(name: &str) -> Result<(), Fault> {

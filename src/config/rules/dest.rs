@@ -18,6 +18,11 @@ pub(super) fn read(section: &mut Section<'_>, site: &mut Site<'_>) -> Option<Act
     if let DeValue::Table(entries) = value.get_ref() {
         return read_shares(section.reader, entries, &value.span(), site);
     }
+    let DeValue::String(_) = value.get_ref() else {
+        let remedy = "write \"NAME\", a URL, or `{ app-v1 = 95, app-v2 = 5 }`";
+        section.reader.wrong_type("dest", value, "the name of an upstream, a URL, or a table of weights", remedy);
+        return None;
+    };
     let dest = section.reader.text("dest", value)?;
     find_upstream(section.reader, &dest.text, dest.span, site).map(Action::Forward)
 }
@@ -57,13 +62,14 @@ fn find_upstream(reader: &Reader<'_>, dest: &str, span: Span, site: &mut Site<'_
     if let Some(index) = upstreams.iter().position(|upstream| upstream.name == dest) {
         return Some(index);
     }
-    if dest.contains("://") {
+    if dest.contains("://") || dest.starts_with("unix:") {
         upstreams.push(upstreams::anonymous(reader, dest, site.identity, span));
         return Some(upstreams.len() - 1);
     }
     let names = || upstreams.iter().map(|upstream| upstream.name.as_str());
     let remedy = match similar(dest, names()) {
         Some(name) => format!("did you mean \"{name}\"?"),
+        None if dest.contains(':') => format!("did you mean \"http://{dest}\"?"),
         None if upstreams.is_empty() => format!("add it: [upstreams] {dest} = \"http://127.0.0.1:8080\""),
         None => format!("a URL, or one of {}", quoted_list(names())),
     };
