@@ -55,10 +55,10 @@ pub async fn serve<S>(
     limits: server::Limits,
     closing: Closing,
     meter: &Meter,
+    activity: Activity,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let activity = Activity::new();
     let worker = peer.worker;
     let stream = Timed::new(stream, (&limits).into(), activity.clone(), closing.clone());
     let begun = Arc::new(Begun::default());

@@ -9,6 +9,7 @@ use super::{
     places::Place,
     prefixed::Prefixed,
     proxy_protocol::{self, Beginning, Proxied},
+    timed::Activity,
 };
 use crate::{
     clock,
@@ -80,19 +81,19 @@ impl Door {
             }
         }
         let Some(tls) = self.tls else {
-            let is_http2 = match self.h2c {
+            let begins = match self.h2c {
                 true => begins_http2(&mut stream, &mut ahead, &house.limits, &house.closing).await,
-                false => Some(false),
+                false => Some((false, Activity::new())),
             };
-            let Some(is_http2) = is_http2 else { return };
-            return house.serve(Prefixed::new(ahead.freeze(), stream), peer, is_http2).await;
+            let Some((is_http2, activity)) = begins else { return };
+            return house.serve(Prefixed::new(ahead.freeze(), stream), peer, is_http2, activity).await;
         };
         let handshake = Box::pin(TlsAcceptor::from(tls).accept(Prefixed::new(ahead.freeze(), stream)));
         match within(over, &house.closing, handshake).await {
             Some(Ok(stream)) => {
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 peer.https = true;
-                house.serve(stream, peer, is_http2).await;
+                house.serve(stream, peer, is_http2, Activity::new()).await;
             }
             outcome => {
                 house.meter.unwelcome.add(peer.worker);
@@ -138,16 +139,16 @@ impl Door {
 }
 
 impl House {
-    async fn serve<S>(self, stream: S, peer: Peer, is_http2: bool)
+    async fn serve<S>(self, stream: S, peer: Peer, is_http2: bool, activity: Activity)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self { gateway, limits, closing, meter } = self;
         // Boxed, so that neither holds room for the other.
         if is_http2 {
-            Box::pin(http2::serve(stream, peer, gateway, limits, closing)).await;
+            Box::pin(http2::serve(stream, peer, gateway, limits, closing, activity)).await;
         } else {
-            Box::pin(connection::serve(stream, peer, gateway, limits, closing, &meter)).await;
+            Box::pin(connection::serve(stream, peer, gateway, limits, closing, &meter, activity)).await;
         }
     }
 }
@@ -158,25 +159,23 @@ fn told(peer: &Peer, Proxied { client, port, https }: Proxied) -> Peer {
 }
 
 /// Whether a client without TLS begins with HTTP/2; `None` if it falls silent first. Until its first byte it may be as
-/// silent as any idle one.
+/// silent as any idle one; then its first head has begun.
 async fn begins_http2(
     stream: &mut (impl AsyncRead + Unpin),
     ahead: &mut BytesMut,
     limits: &Limits,
     closing: &Closing,
-) -> Option<bool> {
-    let mut over = clock::now() + limits.keepalive;
+) -> Option<(bool, Activity)> {
+    let mut begun = (!ahead.is_empty()).then(clock::now);
     while ahead.len() < PREFACE.len() && PREFACE.starts_with(ahead) {
-        let first = ahead.is_empty();
+        let over = begun.map_or_else(|| clock::now() + limits.keepalive, |begun| begun + limits.header_timeout);
         ahead.reserve(CHUNK);
         if !matches!(within(over, closing, stream.read_buf(ahead)).await, Some(Ok(1..))) {
             return None;
         }
-        if first {
-            over = clock::now() + limits.header_timeout;
-        }
+        begun.get_or_insert_with(clock::now);
     }
-    Some(ahead.starts_with(PREFACE))
+    Some((ahead.starts_with(PREFACE), begun.map_or_else(Activity::new, Activity::since)))
 }
 
 /// What comes of it before `over`; a gateway that leaves does not wait that long.
@@ -213,7 +212,8 @@ mod tests {
             connections: 0,
             http2_streams: 0,
         };
-        begins_http2(&mut stream, &mut BytesMut::new(), &limits, &Closing::default()).await
+        let begins = begins_http2(&mut stream, &mut BytesMut::new(), &limits, &Closing::default()).await;
+        begins.map(|(is_http2, _)| is_http2)
     }
 
     #[tokio::test]

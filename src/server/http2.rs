@@ -62,11 +62,16 @@ struct Streams {
 
 /// Serves a connection until it closes, falls silent beyond its limits, or the gateway drains: then it is told to go
 /// away, and what it has begun is finished.
-pub async fn serve<S>(stream: S, peer: Peer, gateway: Arc<Gateway>, limits: server::Limits, closing: Closing)
-where
+pub async fn serve<S>(
+    stream: S,
+    peer: Peer,
+    gateway: Arc<Gateway>,
+    limits: server::Limits,
+    closing: Closing,
+    activity: Activity,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let activity = Activity::new();
     let stream =
         Timed::new(stream, (&limits).into(), activity.clone(), closing.clone()).watching(Frames::from_preface());
     let tunnels = TaskTracker::new();

@@ -11,7 +11,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker},
@@ -51,8 +51,19 @@ pub struct Activity(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    phase: Mutex<Phase>,
+    doing: Mutex<Doing>,
     is_stuck: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Doing {
+    phase: Phase,
+    /// Requests of which the head was complete, so far.
+    requests: u64,
+    /// Which of them had both a Content-Length and a Transfer-Encoding, as far as they have arrived. None follows it.
+    framed_twice: Option<u64>,
+    /// The next head has begun, and waits behind those that are being answered.
+    next_begun: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +71,7 @@ enum Phase {
     /// No request, since then.
     Idle(Instant),
     /// A head has begun.
-    Head { begun: Instant, idle_since: Instant, framed_twice: bool },
+    Head { begun: Instant, idle_since: Instant },
     /// So many requests are being answered.
     Busy(u32),
 }
@@ -100,60 +111,70 @@ enum Speaks {
 impl Activity {
     /// A connection that has just begun.
     pub fn new() -> Self {
-        Self(Arc::new(Shared { phase: Mutex::new(Phase::Idle(clock::now())), is_stuck: AtomicBool::new(false) }))
+        Self::in_phase(Phase::Idle(clock::now()))
+    }
+
+    /// A connection whose first head began to arrive at `begun`.
+    pub fn since(begun: Instant) -> Self {
+        Self::in_phase(Phase::Head { begun, idle_since: begun })
+    }
+
+    fn in_phase(phase: Phase) -> Self {
+        let doing = Doing { phase, requests: 0, framed_twice: None, next_begun: false };
+        Self(Arc::new(Shared { doing: Mutex::new(doing), is_stuck: AtomicBool::new(false) }))
     }
 
     /// A request's head is complete.
     pub fn begin(&self) -> Busy {
-        let mut framed_twice = false;
-        self.change(|phase| match phase {
+        let mut doing = self.doing();
+        doing.requests += 1;
+        doing.phase = match doing.phase {
             Phase::Busy(others) => Phase::Busy(others + 1),
-            Phase::Idle(_) => Phase::Busy(1),
-            Phase::Head { framed_twice: twice, .. } => {
-                framed_twice = twice;
-                Phase::Busy(1)
-            }
-        });
-        Busy { activity: self.clone(), framed_twice }
+            Phase::Idle(_) | Phase::Head { .. } => Phase::Busy(1),
+        };
+        Busy { activity: self.clone(), framed_twice: doing.framed_twice == Some(doing.requests) }
     }
 
-    /// Bytes of HTTP/1.1 have arrived. Those that come with an earlier request's are not looked at: then the library's
-    /// choice holds.
-    fn read_of_head(&self, head: &mut Arriving, arrived: &[u8]) {
-        self.change(|phase| match phase {
-            Phase::Idle(idle_since) => {
-                *head = Arriving::default();
-                Phase::Head { begun: clock::now(), idle_since, framed_twice: head.pass(arrived) }
-            }
-            Phase::Head { begun, idle_since, .. } => {
-                Phase::Head { begun, idle_since, framed_twice: head.pass(arrived) }
-            }
-            busy @ Phase::Busy(_) => busy,
-        });
+    /// Bytes of HTTP/1.1 have arrived.
+    fn read_http1(&self, heads: &mut Arriving, arrived: &[u8]) {
+        let next_begun = heads.pass(arrived);
+        let mut doing = self.doing();
+        doing.framed_twice = heads.framed_twice();
+        doing.next_begun = next_begun;
+        if next_begun {
+            doing.begin_head();
+        }
     }
 
-    fn read_some(&self) {
-        self.change(|phase| match phase {
-            Phase::Idle(idle_since) => Phase::Head { begun: clock::now(), idle_since, framed_twice: false },
-            other => other,
-        });
+    /// Bytes of HTTP/2 have arrived. What `is_whole` and is no request was none.
+    fn read_http2(&self, is_whole: bool) {
+        let mut doing = self.doing();
+        match doing.phase {
+            Phase::Head { idle_since, .. } if is_whole => doing.phase = Phase::Idle(idle_since),
+            _ if is_whole => {}
+            _ => doing.begin_head(),
+        }
     }
 
-    /// What had begun is whole, and was no request.
-    fn read_whole(&self) {
-        self.change(|phase| match phase {
-            Phase::Head { idle_since, .. } => Phase::Idle(idle_since),
-            other => other,
-        });
+    fn doing(&self) -> MutexGuard<'_, Doing> {
+        self.0.doing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Doing {
+    fn begin_head(&mut self) {
+        if let Phase::Idle(idle_since) = self.phase {
+            self.phase = Phase::Head { begun: clock::now(), idle_since };
+        }
     }
 
-    fn phase(&self) -> Phase {
-        *self.0.phase.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn change(&self, change: impl FnOnce(Phase) -> Phase) {
-        let mut phase = self.0.phase.lock().unwrap_or_else(PoisonError::into_inner);
-        *phase = change(*phase);
+    fn end_request(&mut self) {
+        let now = clock::now();
+        self.phase = match self.phase {
+            Phase::Busy(requests) if requests > 1 => Phase::Busy(requests - 1),
+            _ if self.next_begun => Phase::Head { begun: now, idle_since: now },
+            _ => Phase::Idle(now),
+        };
     }
 }
 
@@ -172,10 +193,7 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.activity.change(|phase| match phase {
-            Phase::Busy(requests) if requests > 1 => Phase::Busy(requests - 1),
-            _ => Phase::Idle(clock::now()),
-        });
+        self.activity.doing().end_request();
     }
 }
 
@@ -270,7 +288,7 @@ impl<S> Timed<S> {
 
     /// When the connection's time is up; `None` while it is busy.
     fn over_at(&self) -> Option<Instant> {
-        match self.activity.phase() {
+        match self.activity.doing().phase {
             Phase::Busy(_) => None,
             Phase::Head { begun, .. } => Some(begun + self.limits.header_timeout),
             Phase::Idle(since) => {
@@ -297,11 +315,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
                 let arrived = &buffer.filled()[before..];
                 if !arrived.is_empty() {
                     match &mut this.speaks {
-                        Speaks::Http1(head) => this.activity.read_of_head(head, arrived),
-                        Speaks::Http2(frames) => match frames.pass(arrived) {
-                            true => this.activity.read_some(),
-                            false => this.activity.read_whole(),
-                        },
+                        Speaks::Http1(heads) => this.activity.read_http1(heads, arrived),
+                        Speaks::Http2(frames) => this.activity.read_http2(!frames.pass(arrived)),
                     }
                 }
                 Poll::Ready(Ok(()))
@@ -358,6 +373,17 @@ mod tests {
         let mut timed = Timed::new(near, limits, Activity::new(), Closing::default());
         let error = timed.write_all(&[0; 64]).await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_head_that_began_before_has_only_the_rest_of_its_time() {
+        let (near, _far) = tokio::io::duplex(16);
+        let minute = Duration::from_secs(60);
+        let limits = Limits { header_timeout: minute, keepalive: minute * 60, write_timeout: minute };
+        let begun = clock::now().checked_sub(minute).expect("the clock runs");
+        let mut timed = Timed::new(near, limits, Activity::since(begun), Closing::default());
+        let read = tokio::time::timeout(minute / 2, timed.read_u8()).await.expect("its time is up");
+        assert_eq!(read.map_err(|error| error.kind()), Err(io::ErrorKind::UnexpectedEof));
     }
 
     #[tokio::test]

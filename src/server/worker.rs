@@ -7,6 +7,7 @@ use super::{
     listener::{Accepted, Bound, Entrance, Listener, Role},
     meter::Meter,
     places::{Place, Places},
+    timed::Activity,
 };
 use crate::{
     gateway::Gateway,
@@ -198,7 +199,7 @@ where
     if door.is_open() {
         tasks::tracked(connections, async move {
             let House { gateway, limits, closing, meter } = house;
-            connection::serve(stream, peer, gateway, limits, closing, &meter).await;
+            connection::serve(stream, peer, gateway, limits, closing, &meter, Activity::new()).await;
             drop(place);
         });
     } else {

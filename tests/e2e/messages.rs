@@ -191,10 +191,15 @@ fn a_body_that_stalls_is_given_up() {
 
 #[test]
 fn slow_heads_and_idle_connections_are_closed_without_an_answer() {
-    let (_app, gateway) = stage("[server.limits]\nheader_timeout = \"200ms\"\nkeepalive = \"200ms\"");
+    let (_app, gateway) = stage("[server.limits]\nheader_timeout = \"200ms\"");
     let mut slow = Connection::open(gateway.address);
     slow.write("GET / HT");
     assert!(slow.is_closed());
+    let mut behind = Connection::open(gateway.address);
+    behind.write(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\nGET / HT", gateway.address));
+    assert_eq!(behind.response(false).map(|response| response.status()), Some(200));
+    assert!(behind.is_closed());
+    let (_app, gateway) = stage("[server.limits]\nkeepalive = \"200ms\"");
     let mut idle = Connection::open(gateway.address);
     assert_eq!(get("/").send_on(&mut idle, gateway.address).status(), 200);
     assert!(idle.is_closed());
