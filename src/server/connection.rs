@@ -59,7 +59,7 @@ pub async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let worker = peer.worker;
+    let (worker, client) = (peer.worker, peer.address);
     let stream = Timed::new(stream, (&limits).into(), activity.clone(), closing.clone());
     let begun = Arc::new(Begun::default());
     let shared = Arc::new((gateway, peer, closing.clone(), begun.clone()));
@@ -94,6 +94,10 @@ pub async fn serve<S>(
     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).with_upgrades().await {
         if error.is_parse() || error.is_parse_too_large() {
             meter.heads_refused.add(worker);
+            if meter.head_told.is_due() {
+                let client = client.map(tracing::field::display);
+                tracing::info!(client, reason = %error, "a head that cannot be parsed was answered with a bare 400");
+            }
         }
         tracing::debug!(%error, "a client connection ended early");
     }

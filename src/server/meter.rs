@@ -1,6 +1,13 @@
 //! What is counted of client connections.
 
-use crate::telemetry::metrics::{Counter, Gauge, Metrics, families};
+use crate::{
+    clock,
+    telemetry::metrics::{Counter, Gauge, Metrics, families},
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// The cells of all client connections; cheap to clone.
 #[derive(Debug, Clone)]
@@ -17,7 +24,15 @@ pub struct Meter {
     pub unwelcome: Counter,
     /// Requests whose head could not be parsed.
     pub heads_refused: Counter,
+    /// When the log was last told that connections find no place.
+    pub crowd_told: Told,
+    /// When it was last told of such a head.
+    pub head_told: Told,
 }
+
+/// When the log was last told of something; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Told(Arc<AtomicU64>);
 
 impl Meter {
     /// Takes the cells.
@@ -29,6 +44,16 @@ impl Meter {
             crowded: metrics.counter(&families::CROWDED, &[]),
             unwelcome: metrics.counter(&families::UNWELCOME, &[]),
             heads_refused: metrics.counter(&families::HEADS_REFUSED, &[]),
+            crowd_told: Told::default(),
+            head_told: Told::default(),
         }
+    }
+}
+
+impl Told {
+    /// Whether it is to be told again: once a second is enough in a flood.
+    pub fn is_due(&self) -> bool {
+        let now = clock::since_epoch().as_secs();
+        self.0.swap(now, Ordering::Relaxed) != now
     }
 }

@@ -2,17 +2,13 @@
 
 use super::meter::Meter;
 use crate::{
-    clock,
     http::{peer::Peer, site::Site},
     tasks::Worker,
 };
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// Where there are fewer places than this, one client may have them all.
@@ -28,8 +24,6 @@ struct Shared {
     /// As many as there may be files open, with some left for upstreams and stores.
     files: usize,
     clients: Mutex<HashMap<IpAddr, usize>>,
-    /// The second in which somebody was last told that a connection was turned away.
-    told: AtomicU64,
 }
 
 /// An open connection's place, given back when dropped.
@@ -43,7 +37,7 @@ impl Places {
     /// `files` is how many files the process may have open.
     pub fn new(meter: Meter, files: usize) -> Self {
         let files = files - files / 4;
-        Self(Arc::new(Shared { meter, files, clients: Mutex::default(), told: AtomicU64::new(0) }))
+        Self(Arc::new(Shared { meter, files, clients: Mutex::default() }))
     }
 
     /// A place for a connection that was just accepted; `None` = there is none left.
@@ -57,16 +51,10 @@ impl Places {
             return Some(place);
         }
         meter.turned_away.add(worker);
-        if self.is_told() {
+        if meter.crowd_told.is_due() {
             tracing::warn!(connections = most, "connections are turned away: too many are open");
         }
         None
-    }
-
-    /// Whether it is time to tell about it: once a second is enough in a flood.
-    pub fn is_told(&self) -> bool {
-        let now = clock::since_epoch().as_secs();
-        self.0.told.swap(now, Ordering::Relaxed) != now
     }
 }
 
@@ -89,7 +77,7 @@ impl Place {
             }
         }
         meter.crowded.add(peer.worker);
-        if self.places.is_told() {
+        if meter.crowd_told.is_due() {
             tracing::warn!(%client, connections = most, "connections of one client are turned away: it has too many");
         }
         false

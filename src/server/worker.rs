@@ -147,7 +147,7 @@ async fn accept(listener: Listener, role: Role, worker: Worker, shared: Shared) 
             Ok(accepted) => begin(accepted, role, worker, &shared),
             Err(error) if is_peers_fault(&error) => {}
             Err(error) => {
-                if shared.places.is_told() {
+                if shared.meter.crowd_told.is_due() {
                     tracing::warn!(%error, "no connection can be accepted right now");
                 }
                 tokio::time::sleep(EXHAUSTED).await;

@@ -115,6 +115,7 @@ fn connections_bad_heads_and_forbidden_cookies_are_counted() {
     connection.write("GET / HTTP/1.1\r\nno colon\r\n\r\n");
     assert_eq!(connection.response(false).unwrap().status(), 400);
     counts(&gateway, "onedoor_heads_refused_total", &[], 1.0);
+    gateway.process.wait_for_output("a head that cannot be parsed was answered with a bare 400");
     counts(&gateway, "onedoor_connections_total", &[], before + 1.0);
     assert_eq!(gateway.get("/").status(), 200);
     counts(&gateway, "onedoor_set_cookies_removed_total", &["upstream=\"app\""], 1.0);
