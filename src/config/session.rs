@@ -159,7 +159,8 @@ pub(super) fn read(
     let default_prefix = || if managed { format!("{}session:", store.namespace) } else { preset.prefix.to_owned() };
     let prefix = prefix.unwrap_or_else(default_prefix);
     warn_of_prefix(&mut section, preset, &prefix);
-    let deletion_is_final = preset.ids_are_new && !managed && !prefix.is_empty() && store.may_tell_deletions();
+    let is_told_of = !prefix.is_empty() || matches!(format, Format::Tower { .. } | Format::Actix { .. });
+    let deletion_is_final = preset.ids_are_new && !managed && is_told_of && store.may_tell_deletions();
     let session = Session {
         name: section.parsed("name", parse_name).or_else(|| word.map(str::to_owned)).unwrap_or_default(),
         cookie,

@@ -47,6 +47,17 @@ impl Primaries {
         self.ask(worker, key, |redis| async move { redis.remaining(worker, key).await }).await
     }
 
+    /// Whether all of these keys are known to be there; asking takes away those that are over. In a cluster that is not
+    /// known.
+    pub async fn exist(&self, worker: Worker, keys: &[&str]) -> Result<bool, Failure> {
+        match keys.first() {
+            Some(first) if !self.is_cluster() => {
+                self.ask(worker, first, |redis| async move { redis.exist(worker, keys).await }).await
+            }
+            first => Ok(first.is_none()),
+        }
+    }
+
     /// Creates a string that lives for `ttl`; `false` if the key was already there.
     pub async fn create(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<bool, Failure> {
         self.ask(worker, key, |redis| {

@@ -20,6 +20,8 @@ use tokio::{sync::Notify, time};
 
 /// How many beats are sent while one proof counts.
 const BEATS: u32 = 5;
+/// How often it is looked whether keyspace events were switched on.
+const SECOND_LOOK: Duration = Duration::from_secs(10);
 /// How long a beat's key lives when nobody renews it any more.
 const BEAT_TTL: Duration = Duration::from_secs(60);
 /// The waits before another attempt to listen, doubling.
@@ -90,22 +92,26 @@ impl<S: Fn(Event<'_>)> Ear<S> {
         let mut by_events = self.decide().await?;
         let mut wire = greeting::in_time(Wire::dial(self.redis.server())).await?;
         let greeted = self.greet(&mut wire, by_events).await;
+        // Whoever has the choice takes events as soon as they are on.
+        let mut may_change = !by_events && self.chorus.hearing.cache.invalidation == Invalidation::Auto;
         if greeted.is_err() && by_events && self.chorus.hearing.cache.invalidation == Invalidation::Auto {
             // Events are on, but not for us: their channels need a right of their own.
-            by_events = false;
+            (by_events, may_change) = (false, false);
             wire = greeting::in_time(Wire::dial(self.redis.server())).await?;
             self.greet(&mut wire, by_events).await?;
         } else {
             greeted?;
         }
+        self.proof.listens(by_events);
         tokio::select! {
             fault = self.hear(&mut wire) => Err(fault),
             fault = self.prove(by_events) => Err(fault),
+            fault = self.turn_to_events(), if may_change => Err(fault),
         }
     }
 
     async fn greet(&self, wire: &mut Wire, by_events: bool) -> Result<(), Fault> {
-        greeting::greet(wire, self.redis.server(), &self.beat, &self.chorus.hearing.prefixes, by_events).await
+        greeting::greet(wire, self.redis.server(), &self.beat, &self.chorus.hearing, by_events).await
     }
 
     /// Whether keyspace events are what is listened to.
@@ -132,6 +138,18 @@ impl<S: Fn(Event<'_>)> Ear<S> {
             return Err(Fault(format!("keyspace events are off: CONFIG SET notify-keyspace-events {wanted}")));
         }
         Ok(false)
+    }
+
+    /// Returns when keyspace events are on.
+    async fn turn_to_events(&self) -> Fault {
+        loop {
+            time::sleep(SECOND_LOOK).await;
+            match self.decide().await {
+                Ok(false) => {}
+                Ok(true) => return Fault("keyspace events are on now, and are turned to".to_owned()),
+                Err(fault) => return fault,
+            }
+        }
     }
 
     /// Reads what the server pushes. Everything is passed on before the next thing is read.

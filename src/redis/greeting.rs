@@ -1,8 +1,8 @@
 //! How a connection asks to be told of changes, and what the server's words for them mean.
 
 use super::{
-    Failure,
-    listener::Change,
+    Failure, Outline,
+    listener::{Change, Hearing},
     wire::{Head, Wire},
 };
 use crate::config::store;
@@ -19,12 +19,12 @@ const ALL: &str = "g$lshzxetd";
 /// Why listening ended; the text is for the log.
 pub(super) struct Fault(pub(super) String);
 
-/// Introduces a connection and asks for what happens below the prefixes, and to the beat.
+/// Introduces a connection and asks for what happens to what is to be heard, and to the beat.
 pub(super) async fn greet(
     wire: &mut Wire,
     server: &store::Redis,
     beat: &str,
-    prefixes: &[String],
+    hearing: &Hearing,
     by_events: bool,
 ) -> Result<(), Fault> {
     let user = server.user.as_deref().unwrap_or("default");
@@ -37,7 +37,7 @@ pub(super) async fn greet(
 
     let mut tracked = vec![beat];
     if !by_events {
-        tracked.extend(prefixes.iter().map(String::as_str));
+        tracked.extend(hearing.prefixes.iter().map(String::as_str));
     }
     let mut tracking: Vec<&[u8]> = vec![b"CLIENT", b"TRACKING", b"ON", b"BCAST"];
     for prefix in without_overlaps(&tracked) {
@@ -45,11 +45,10 @@ pub(super) async fn greet(
     }
     request(wire, &tracking, "CLIENT TRACKING").await?;
     if by_events {
-        let prefixes: Vec<_> = prefixes.iter().map(String::as_str).chain([beat]).collect();
-        let database = server.database;
-        let patterns = without_overlaps(&prefixes);
-        let patterns: Vec<_> =
-            patterns.iter().map(|prefix| format!("__keyspace@{database}__:{}*", escaped(prefix))).collect();
+        let prefixes: Vec<_> = hearing.prefixes.iter().map(String::as_str).chain([beat]).collect();
+        let below = without_overlaps(&prefixes).into_iter().map(|prefix| format!("{}*", escaped(prefix)));
+        let patterns = below.chain(hearing.outlines.iter().map(Outline::pattern));
+        let patterns: Vec<_> = patterns.map(|keys| format!("__keyspace@{}__:{keys}", server.database)).collect();
         let mut subscribe: Vec<&[u8]> = vec![b"PSUBSCRIBE"];
         subscribe.extend(patterns.iter().map(String::as_bytes));
         request(wire, &subscribe, "PSUBSCRIBE").await?;

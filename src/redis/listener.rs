@@ -1,7 +1,7 @@
 //! What changes in the store, heard on connections of their own, one for each primary.
 
 use super::{
-    Primaries, Redis,
+    Outline, Primaries, Redis,
     ear::Ear,
     greeting::FLAGS,
     proof::{Moment, Proof, Proofs},
@@ -24,6 +24,8 @@ const COMPLAINT: Duration = Duration::from_secs(30);
 pub struct Hearing {
     /// Keys that begin so; none of them is empty.
     pub prefixes: Vec<String>,
+    /// Keys that keyspace events alone tell of: to client tracking they have nothing in common.
+    pub outlines: Vec<Outline>,
     /// Begins every key of our own.
     pub namespace: String,
     /// `[store.cache]`

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -39,6 +39,8 @@ pub struct Proof {
     until: AtomicU64,
     /// Every change before this moment has been heard; stays when the listener is lost.
     heard: AtomicU64,
+    /// Whether keyspace events are what tells.
+    by_events: AtomicBool,
 }
 
 impl Limit {
@@ -125,6 +127,7 @@ impl Proofs {
             since: AtomicU64::new(0),
             until: AtomicU64::new(0),
             heard: AtomicU64::new(0),
+            by_events: AtomicBool::new(false),
         })
     }
 
@@ -145,6 +148,17 @@ impl Proof {
     /// Now.
     pub fn now(&self) -> Moment {
         moment(self.begun, clock::now())
+    }
+
+    /// Whether keyspace events are what tells, or will be when it holds again: asked when something was read, it is true
+    /// for as long as that is covered.
+    pub fn is_by_events(&self) -> bool {
+        self.by_events.load(Ordering::SeqCst)
+    }
+
+    /// How it will be told, before anything is proven that way.
+    pub fn listens(&self, by_events: bool) {
+        self.by_events.store(by_events, Ordering::SeqCst);
     }
 
     /// Whether every change is heard.

@@ -27,6 +27,13 @@ impl Redis {
         })
     }
 
+    /// Whether all of these keys are known to be there; asking takes away those that are over.
+    pub async fn exist(&self, worker: Worker, keys: &[&str]) -> Result<bool, Failure> {
+        let [reply, ..] = self.question(worker, &[Command::Exist(keys)], 0).await?;
+        // A user who may not ask this may still ask for each.
+        Ok(matches!(reply, Reply::Number(number) if usize::try_from(number) == Ok(keys.len())))
+    }
+
     /// As [`Redis::read`], of a record of this shape, together with the time that the key has left (`None` = it does not
     /// expire) and with what the keys `beside` it hold.
     pub async fn read_whole(

@@ -13,6 +13,8 @@ pub(super) enum Command<'c> {
     Beginning(&'c str, usize),
     /// How many milliseconds a key has to live.
     Remaining(&'c str),
+    /// How many of these keys there are.
+    Exist(&'c [&'c str]),
     /// A script about one key, with one number: by its digest, or whole.
     Script { by: Script<'c>, key: &'c str, number: u64 },
     /// Writes a number that lives for so many milliseconds, and tells what the key held before.
@@ -54,6 +56,10 @@ impl Command<'_> {
             Self::Remaining(key) => {
                 out.extend_from_slice(b"*2\r\n$4\r\nPTTL\r\n");
                 text(out, key);
+            }
+            Self::Exist(keys) => {
+                let words: Vec<_> = std::iter::once("EXISTS").chain(keys.iter().copied()).map(str::as_bytes).collect();
+                command(out, &words);
             }
             Self::Script { by, key, number: argument } => {
                 let (name, script) = match by {

@@ -6,7 +6,7 @@ use super::{
     format::{Format, Opened, Own},
     id::SessionId,
     lifetime::{Lifetime, Subject},
-    near_cache::{Confirmation, Loaded, Named, NearCache},
+    near_cache::{Loaded, Named, NearCache},
     revocation::End,
     store::{Outage, Reading, Record},
     value::Value,
@@ -171,13 +171,6 @@ impl Sessions {
             if let Some(finding) = near.recall(named, now, look.worker) {
                 return Ok((finding, Source::Memory));
             }
-            if let Some((finding, asked)) = near.unconfirmed(&named.key, now, look.worker) {
-                if let Some(asked) = asked {
-                    let (sessions, named) = (self.clone(), named.clone());
-                    tasks::background(async move { sessions.confirm(&named.key, asked, look.worker).await });
-                }
-                return Ok((finding, Source::Memory));
-            }
         }
         let stale = || near.recall_stale(&named.key, look.stale_for?, look.worker);
         // Who may pass anyway does not wait for a store that is known to be away.
@@ -223,17 +216,9 @@ impl Sessions {
         }
     }
 
-    /// Asks how long a record still lives of which nothing else has changed.
-    async fn confirm(&self, key: &str, asked: Confirmation, worker: Worker) {
-        let remaining = self.store.remaining(worker, key).await;
-        if let Some(near) = &self.near {
-            near.confirmed(key, asked, remaining);
-        }
-    }
-
     async fn load(self: &Arc<Self>, named: &Named, activity: Activity, worker: Worker) -> Result<Loaded, Outage> {
         let mut reading = self.read_all(&named.key, worker).await?;
-        let proof = reading.from.take().and_then(|redis| self.near.as_ref()?.proof(&redis));
+        let proof = reading.from.take().and_then(|redis| self.near.as_ref()?.proof(&redis, &named.key));
         Ok(Loaded { proof, ..self.understand(reading, named, activity, worker).await })
     }
 
@@ -312,7 +297,8 @@ impl Sessions {
     /// The record, and whatever is kept beside it. Where nothing can be, nothing more is asked for.
     async fn read_all(&self, key: &str, worker: Worker) -> Result<Reading, Outage> {
         let mark = self.lifetime.as_ref().and_then(|lifetime| lifetime.mark_key(key));
-        let tombstone = self.revocations.tombstone_key(key);
+        let follows = self.near.as_ref().is_some_and(|near| near.follows(key));
+        let tombstone = self.revocations.tombstone_key(key).filter(|_| !follows);
         let needs_whole = matches!(self.format, Format::Own(Own::Onedoor(_))) || self.format.keeps_hashes();
         let is_dated = self.near.is_some() || self.lifetime.as_ref().is_some_and(Lifetime::needs_more);
         if needs_whole || is_dated || tombstone.is_some() {

@@ -15,6 +15,7 @@ pub mod near_cache;
 mod need;
 mod newcomers;
 mod recent;
+mod renewals;
 mod revocation;
 mod roster;
 pub mod store;

@@ -5,11 +5,12 @@ mod entry;
 
 use super::{Absence, Finding, id::SessionId, store::Outage};
 use crate::{
-    redis::{Change, Moment, Proof, Proofs, Redis},
+    redis::{Change, Moment, Outline, Proof, Proofs, Redis},
     tasks::Worker,
     telemetry::metrics::{Counter, Metrics, families},
 };
-pub(super) use confirmation::Confirmation;
+use confirmation::Renewed;
+pub(super) use confirmation::{Confirmation, Due, Life};
 pub(super) use entry::Loaded;
 use entry::{Entry, Leaving, Places};
 use quick_cache::{DefaultHashBuilder, sync::Cache};
@@ -21,7 +22,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Cookies longer than this are verified anew each time.
 const COOKIE_MAX: usize = 1024;
@@ -34,10 +35,15 @@ const SHARDS: usize = 64;
 /// overtakes on its way back is not kept.
 pub struct NearCache {
     proofs: Arc<Proofs>,
+    /// Only changes of such keys are heard, and by events alone; none = those of all keys are.
+    outlines: &'static [Outline],
     /// What a cookie's value was found to prove. It is true as long as the configuration stands.
     cookies: Cache<Box<[u8]>, Arc<Named>>,
     entries: Cache<Box<[u8]>, Arc<Entry>, Places, DefaultHashBuilder, Leaving>,
     reads: [Mutex<HashMap<Box<[u8]>, Read>>; SHARDS],
+    renewed: Mutex<Renewed>,
+    /// Of who asks whether what was renewed still lives.
+    pub(super) confirming: Arc<Semaphore>,
     hasher: RandomState,
     meter: Meter,
 }
@@ -86,7 +92,13 @@ struct Meter {
 
 impl NearCache {
     /// Room for so many sessions of the `[session]` of this name. `proofs` say when they may be used.
-    pub(super) fn new(name: &str, entries: usize, proofs: Arc<Proofs>, metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        name: &str,
+        entries: usize,
+        outlines: &'static [Outline],
+        proofs: Arc<Proofs>,
+        metrics: &Metrics,
+    ) -> Self {
         let cell = |event| metrics.counter(&families::MEMORY, &[name, event]);
         let meter = Meter {
             hits: cell("hit"),
@@ -97,9 +109,12 @@ impl NearCache {
         };
         Self {
             proofs,
+            outlines,
             cookies: Cache::new(entries),
             entries: Cache::with(entries, entries as u64, Places, DefaultHashBuilder::default(), Leaving),
             reads: std::array::from_fn(|_| Mutex::default()),
+            renewed: Mutex::default(),
+            confirming: Arc::new(Semaphore::new(1)),
             hasher: RandomState::new(),
             meter,
         }
@@ -110,14 +125,16 @@ impl NearCache {
         self.proofs.moment(instant)
     }
 
-    /// Whether every change is heard.
+    /// Whether every change of every session is heard.
     pub(super) fn is_proven(&self) -> bool {
-        self.proofs.hold()
+        self.outlines.is_empty() && self.proofs.hold()
     }
 
-    /// What is proven of a primary.
-    pub(super) fn proof(&self, redis: &Arc<Redis>) -> Option<Arc<Proof>> {
-        self.proofs.of(redis)
+    /// What is proven of a primary, as far as it concerns a record that was just read there.
+    pub(super) fn proof(&self, redis: &Arc<Redis>, key: &str) -> Option<Arc<Proof>> {
+        let proof = self.proofs.of(redis)?;
+        let fits = || self.outlines.iter().any(|outline| outline.fits(key.as_bytes()));
+        (self.outlines.is_empty() || proof.is_by_events() && fits()).then_some(proof)
     }
 
     /// What a cookie's value is known to prove.
@@ -182,6 +199,13 @@ impl NearCache {
         matches!(entry.finding, Finding::Valid(_)).then_some(life)
     }
 
+    /// Whether the session is known, and every change since it was read has been heard: to read it again, nothing need be
+    /// asked of what is listened to as well.
+    pub(super) fn follows(&self, key: &str) -> bool {
+        let entry = self.entries.peek(key.as_bytes());
+        entry.is_some_and(|entry| matches!(entry.finding, Finding::Valid(_)) && entry.is_proven(self.proofs.now()))
+    }
+
     /// The read of a record that is under way, or a new one, which the caller must see to.
     pub(super) fn read(&self, key: &str, keeps_absence: bool, worker: Worker) -> (Read, Option<Reading>) {
         let mut shard = self.shard(key.as_bytes());
@@ -215,11 +239,10 @@ impl NearCache {
                 // How it went is still to be told, and with what it had to live.
                 self.doubt(key.as_bytes());
             } else if undisturbed && keeps {
-                let entry = Entry::new(loaded, read.sent);
+                let entry = self.put(key.as_bytes(), Entry::new(loaded, read.sent));
                 if ours.is_some_and(|read| read.renewed) {
-                    entry.renew(read.sent);
+                    self.renewed(key.as_bytes(), &entry, read.sent);
                 }
-                self.put(key.as_bytes(), entry);
             } else if undisturbed {
                 self.forget(key.as_bytes());
             }
@@ -238,7 +261,7 @@ impl NearCache {
                 read.renewed = true;
             }
             if let Some(entry) = self.entries.peek(key) {
-                entry.renew(self.proofs.now());
+                self.renewed(key, &entry, self.proofs.now());
             }
             return;
         }
@@ -253,9 +276,11 @@ impl NearCache {
     }
 
     /// Takes the place of what was read before.
-    fn put(&self, key: &[u8], entry: Entry) {
+    fn put(&self, key: &[u8], entry: Entry) -> Arc<Entry> {
         self.doubt(key);
-        self.entries.insert(key.into(), Arc::new(entry));
+        let entry = Arc::new(entry);
+        self.entries.insert(key.into(), entry.clone());
+        entry
     }
 
     /// What was read is true no more. Whoever reaches it without the table learns that from itself.

@@ -35,9 +35,10 @@ pub fn compile(
         if let Some(previous) = previous.iter().find(|previous| *previous.name == *session.name) {
             sessions.tethers = previous.tethers.clone();
         }
-        // Without a prefix every change of every key would have to be heard, those of foreign queues, too.
-        if redis.is_some() && !session.prefix.is_empty() {
-            sessions.near = Some(NearCache::new(&session.name, cache.entries, proofs.clone(), metrics));
+        // Without either every change of every key would have to be heard, those of foreign queues, too.
+        let outlines = sessions.format.outlines();
+        if redis.is_some() && !(session.prefix.is_empty() && outlines.is_empty()) {
+            sessions.near = Some(NearCache::new(&session.name, cache.entries, outlines, proofs.clone(), metrics));
         }
         Arc::new(match config.identity.record_paths() {
             Some(paths) => sessions.reading_only(paths),
@@ -54,7 +55,8 @@ pub fn compile(
     if sessions.iter().all(|sessions| sessions.near.is_none()) {
         return (sessions, None);
     }
-    let hearing = Hearing { prefixes, namespace: config.store.namespace.clone(), cache: cache.clone() };
+    let outlines = sessions.iter().flat_map(|sessions| sessions.format.outlines()).copied().collect();
+    let hearing = Hearing { prefixes, outlines, namespace: config.store.namespace.clone(), cache: cache.clone() };
     let listeners = sessions.clone();
     let listener = Listener::start(redis.clone(), hearing, proofs.clone(), move |event| {
         for sessions in &listeners {
@@ -90,12 +92,16 @@ impl Sessions {
             Event::Key(key, change) => match self.revocations.revoked(key) {
                 Some(record) => {
                     self.tombstone_changed(&record, change);
-                    near.notice(&record, change);
+                    // Nothing is left of it by which it could be known without its tombstone.
+                    near.notice(&record, Change::Deleted);
                     self.streams_changed(&record, change);
                 }
                 None => {
                     self.record_changed(near, key, change);
                     near.notice(key, change);
+                    if change == Change::Renewed {
+                        self.confirm_renewed();
+                    }
                     self.streams_changed(key, change);
                 }
             },

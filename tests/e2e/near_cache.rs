@@ -239,6 +239,50 @@ fn what_is_posted_is_seen_by_the_next_request() {
 }
 
 #[test]
+fn sessions_without_a_prefix_are_remembered_where_events_are_on() {
+    let (redis, app) = (Redis::start(), Upstream::echo());
+    redis.ask(&["CONFIG", "SET", "notify-keyspace-events", "Kg$hxe"]);
+    let (url, to) = (redis.url(), app.url());
+    let session = "format = \"tower\"\nuser = \"user.id\"";
+    let rules = format!("[session]\n{session}\n[upstreams]\napp = \"{to}\"\n{RULES}").replace("roles = \"admin\"", "");
+    let gateway = Gateway::start(format!("[store]\nurl = \"{url}\"\ntimeout = \"2s\"\n{rules}"));
+    let stage = Stage { redis, app, gateway };
+    stage.gateway.armed();
+    // As tower-sessions writes it: an id, the data, a time.
+    let record = r"\147\001\129\164user\129\162id\161\049\153\099\001\000\000\000\000\000\000\000";
+    let store = |id: &str| {
+        stage.redis.ask(&["EVAL", &format!("return redis.call('SET', KEYS[1], '{record}', 'EX', 3600)"), "1", id]);
+        format!("id={id}")
+    };
+    let cookie = store("YbbECenFIK-dxYQznsFfzA");
+    stage.costs(0, 50, || {
+        stage.redis.ask(&["SET", "queue", "x"]);
+        stage.redis.ask(&["EXPIRE", "YbbECenFIK-dxYQznsFfzA", "3600"]);
+        assert_eq!(stage.status("/", &cookie), 200);
+    });
+    stage.redis.ask(&["DEL", "YbbECenFIK-dxYQznsFfzA"]);
+    stage.becomes("/", &cookie, 401);
+    store("YbbECenFIK-dxYQznsFfzA");
+    assert_eq!(stage.status("/", &cookie), 401, "its app ended it for good");
+    // What tells of no session's change can be believed no more.
+    let cookie = store("ZbbECenFIK-dxYQznsFfzA");
+    stage.remembered(&cookie);
+    stage.redis.ask(&["CONFIG", "SET", "notify-keyspace-events", ""]);
+    stage.redis.ask(&["DEL", "ZbbECenFIK-dxYQznsFfzA"]);
+    stage.becomes("/", &cookie, 401);
+    let cookie = store("abbECenFIK-dxYQznsFfzA");
+    stage.gateway.armed();
+    eventually("it is asked for each time", || {
+        let before = stage.reads();
+        (0..10).for_each(|_| assert_eq!(stage.status("/", &cookie), 200));
+        (stage.reads() >= before + 10).then_some(())
+    });
+    // And they are remembered again as soon as that is possible.
+    stage.redis.ask(&["CONFIG", "SET", "notify-keyspace-events", "Kg$hxe"]);
+    stage.costs(0, 50, || assert_eq!(stage.status("/", &cookie), 200));
+}
+
+#[test]
 fn in_an_outage_each_rule_does_what_it_says() {
     let mut stage = stage("", false);
     let cookie = store_session(&stage.redis, "one", &record("1", "[]"));

@@ -35,7 +35,8 @@ impl Stage {
         let (redis, proofs) = (Arc::new(redis), Arc::new(Proofs::new(cache.max_staleness)));
         let heard: Arc<Mutex<Vec<String>>> = Arc::default();
         let prefixes = vec!["sess:".to_owned(), "sess:own:".to_owned(), "a[*]?:".to_owned()];
-        let hearing = Hearing { prefixes, namespace: "onedoor:".to_owned(), cache };
+        let outlines = vec![Outline { length: 3, letters: &[(b'0', b'9'), (b'-', b'-'), (b'_', b'_')] }];
+        let hearing = Hearing { prefixes, outlines, namespace: "onedoor:".to_owned(), cache };
         let sink = heard.clone();
         let sink = move |event: Event<'_>| {
             let line = match event {
@@ -110,6 +111,27 @@ async fn events_tell_what_happened() {
         assert!(heard.iter().any(|heard| heard == line), "{line}: {heard:?}");
     }
     assert!(!heard.iter().any(|line| line.starts_with("queue") || line.starts_with("axxx")), "{heard:?}");
+}
+
+#[tokio::test]
+async fn keys_without_a_beginning_are_told_of_by_their_outline_and_by_events_alone() {
+    let server = Server::start(&["--notify-keyspace-events", "KEA"]);
+    for (invalidation, status) in [(Invalidation::Auto, Status::Events), (Invalidation::Tracking, Status::Tracking)] {
+        let stage = Stage::new(&server.config(), cache(invalidation));
+        stage.armed(status.clone()).await;
+        for key in ["12", "1234", "1:2", "1a2", "1-2", "_0_", "sess:1"] {
+            server.cli(&["set", key, "x"]);
+        }
+        let how = if status == Status::Events { "Written" } else { "Any" };
+        stage.hears(&format!("sess:1 {how}")).await;
+        let mut heard = stage.heard.lock().unwrap().clone();
+        heard.retain(|line| !line.starts_with("sess:1"));
+        assert_eq!(stage.proof().is_by_events(), status == Status::Events);
+        match status {
+            Status::Events => assert_eq!(heard, ["1-2 Written", "_0_ Written"]),
+            _ => assert!(heard.is_empty(), "{heard:?}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -5,10 +5,13 @@ use super::{
     jar::{Jar, decode},
     json,
 };
+use crate::redis::Outline;
 use crate::session::value::json::Author;
 
 /// Letters and digits, as many as this.
 const ID_LEN: usize = 64;
+/// Every id.
+pub(super) const KEYS: Outline = Outline { length: ID_LEN, letters: &[(b'0', b'9'), (b'A', b'Z'), (b'a', b'z')] };
 
 pub(super) fn verify(jar: &Jar, cookie: Presented<'_>) -> Result<SessionId, Absence> {
     let id = jar.open(&decode(cookie.unquoted()?.as_bytes())?)?;

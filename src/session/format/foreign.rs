@@ -7,6 +7,7 @@ use super::{
 use crate::{
     config::session::{self, Serializer},
     http::cookie_header,
+    redis::Outline,
     session::value::{json::Author, msgpack::Keys},
 };
 use http::HeaderMap;
@@ -101,6 +102,18 @@ impl Foreign {
             Dialect::Rails => [&self.prefix, &*rails::private_id(id)].concat(),
             Dialect::Scs { hashed: true } => [&self.prefix, &*scs::hashed(id)].concat(),
             _ => [&self.prefix, id.expose()].concat(),
+        }
+    }
+
+    pub(super) fn outlines(&self) -> &'static [Outline] {
+        const UUID: &[Outline] = &[Outline { length: 36, letters: &[(b'0', b'9'), (b'a', b'f'), (b'-', b'-')] }];
+        match self.dialect {
+            _ if !self.prefix.is_empty() => &[],
+            Dialect::Koa(_) | Dialect::Starlette(_) => UUID,
+            Dialect::Django(_) => &[Outline { length: 32, letters: &[(b'0', b'9'), (b'a', b'z')] }],
+            Dialect::Tower(_) => &[tower::KEYS],
+            Dialect::Actix(_) => &[actix::KEYS],
+            _ => &[],
         }
     }
 

@@ -29,7 +29,10 @@ use super::{
     id::SessionId,
     value::{Fault, Value, gob, java, json, msgpack, selection::Selection},
 };
-use crate::config::{path::RecordPath, session};
+use crate::{
+    config::{path::RecordPath, session},
+    redis::Outline,
+};
 use http::HeaderMap;
 use percent_encoding::percent_decode;
 use std::{fmt::Write, sync::Arc, time::Duration};
@@ -212,6 +215,14 @@ impl Format {
         match self {
             Self::Own(own) => own.key(id),
             Self::Foreign(foreign) => foreign.key(id),
+        }
+    }
+
+    /// Where keys begin with nothing of their own: how those look that the framework makes.
+    pub(super) fn outlines(&self) -> &'static [Outline] {
+        match self {
+            Self::Own(_) => &[],
+            Self::Foreign(foreign) => foreign.outlines(),
         }
     }
 

@@ -5,10 +5,14 @@ use super::{
     jar::{Jar, decode},
     msgpack::{self, Keys},
 };
+use crate::redis::Outline;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 /// An id in base64url.
 const ID_LEN: usize = 22;
+/// Every id.
+pub(super) const KEYS: Outline =
+    Outline { length: ID_LEN, letters: &[(b'0', b'9'), (b'A', b'Z'), (b'a', b'z'), (b'-', b'-'), (b'_', b'_')] };
 
 /// `jar` is none where the cookie is the bare id.
 pub(super) fn verify(jar: Option<&Jar>, cookie: Presented<'_>) -> Result<SessionId, Absence> {

@@ -8,13 +8,13 @@ use quick_cache::{Lifecycle, Weighter};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
-/// For how long a record is believed whose time to live was changed, before that is asked for: it may be shorter now, and
-/// the server deletes what is over when it comes across it.
+/// For how long a record is believed whose time to live was changed: it may be shorter now, and the server deletes what is
+/// over when it comes across it.
 pub(super) const RENEWED_MAX: Duration = Duration::from_secs(30);
 /// For how long it is remembered that there is no session.
 const ABSENCE_MAX: Duration = Duration::from_secs(1);
@@ -40,8 +40,6 @@ pub(in crate::session) struct Entry {
     pub(in crate::session) ends: Option<Duration>,
     /// How often its time to live was changed since.
     pub(super) renewals: AtomicU32,
-    /// Somebody asks how long it still lives.
-    pub(super) unconfirmed: AtomicBool,
     /// How many sessions' places it takes.
     places: u32,
     /// Of the record's bytes, to tell whether another read brought the same.
@@ -119,16 +117,15 @@ impl Entry {
             stale_at,
             ends,
             renewals: AtomicU32::new(0),
-            unconfirmed: AtomicBool::new(false),
             places: u32::try_from(1 + bytes / PLACE).unwrap_or(u32::MAX),
             digest,
         }
     }
 
-    /// Its time to live was changed; the first time counts.
-    pub(super) fn renew(&self, now: Moment) {
-        self.renewals.fetch_add(1, Ordering::SeqCst);
+    /// Its time to live was changed; the first time counts, and for that it is `true`.
+    pub(super) fn renew(&self, now: Moment) -> bool {
         self.fresh.draw_near(now.after(RENEWED_MAX));
+        self.renewals.fetch_add(1, Ordering::SeqCst) == 0
     }
 
     /// Whether every change since it was read has been heard.
@@ -144,13 +141,7 @@ impl Entry {
             finding: self.finding.clone(),
             dies,
             renewals: AtomicU32::new(0),
-            unconfirmed: AtomicBool::new(false),
             ..*self
         }
-    }
-
-    /// Whether it would still be true if its time to live had not been changed so long ago that it must be asked for.
-    pub(super) fn wants_confirmation(&self, now: Moment) -> bool {
-        !self.fresh.has_ended() && !self.fresh.is_ahead_of(now) && now < self.dies && now < self.stale_at
     }
 }

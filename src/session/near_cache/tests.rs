@@ -1,10 +1,14 @@
 //! What memory may say, and when it may not.
 
-use super::{
-    entry::{PLACE, RENEWED_MAX},
-    *,
+mod renewed;
+
+use super::{entry::PLACE, *};
+use crate::{
+    config::store::Url,
+    redis::{Primaries, server::Server},
+    session::{Absence, Session, value::Value},
+    tasks::Workers,
 };
-use crate::session::{Absence, Session, value::Value};
 use std::{ops::Deref, sync::Weak};
 
 const W: Worker = Worker(0);
@@ -30,7 +34,7 @@ fn cache() -> Stage {
     let proof = proofs.make();
     proofs.replace(vec![(Weak::new(), proof.clone())]);
     proof.prove(proof.now());
-    Stage { cache: NearCache::new("express", 100, proofs, &Metrics::new(1)), proof }
+    Stage { cache: NearCache::new("express", 100, &[], proofs, &Metrics::new(1)), proof }
 }
 
 fn session(user: &str) -> Loaded {
@@ -143,64 +147,6 @@ fn how_long_a_session_had_to_live_is_known_until_its_end_is_told() {
 }
 
 #[test]
-fn a_record_whose_life_was_changed_is_read_again_before_long() {
-    let cache = cache();
-    cache.keep(session("zoe"));
-    assert_eq!(cache.user_after(RENEWED_MAX * 3 / 2).as_deref(), Some("zoe"));
-    cache.notice(b"k", Change::Renewed);
-    assert_eq!(cache.user_after(RENEWED_MAX / 2).as_deref(), Some("zoe"));
-    assert_eq!(cache.user_after(RENEWED_MAX), None, "it may be over, and nobody has told");
-    // Also where that happened while it was read.
-    let slow = cache.begin();
-    cache.notice(b"k", Change::Renewed);
-    cache.answered("k", slow, Ok(session("max")), W);
-    assert_eq!((cache.user().as_deref(), cache.user_after(RENEWED_MAX)), (Some("max"), None));
-    cache.keep(session("ada"));
-    assert_eq!(cache.user_after(RENEWED_MAX).as_deref(), Some("ada"));
-}
-
-#[test]
-fn how_long_a_record_lives_whose_life_was_changed_is_asked_once_and_believed() {
-    let cache = cache();
-    let later = |duration| cache.proofs.now().after(duration);
-    let asks = || cache.unconfirmed("k", later(RENEWED_MAX), W).expect("it is known").1;
-    cache.keep(session("zoe"));
-    assert!(cache.unconfirmed("k", later(RENEWED_MAX), W).is_none(), "nothing happened to it");
-    cache.notice(b"k", Change::Renewed);
-    assert!(cache.unconfirmed("k", later(RENEWED_MAX / 2), W).is_none(), "not yet");
-    let asked = asks().expect("the first asks");
-    assert!(asks().is_none(), "and nobody else");
-    cache.confirmed("k", asked, Ok(Some(Some(MINUTE / 2 + SECOND))));
-    assert_eq!(cache.user_after(MINUTE / 2).as_deref(), Some("zoe"));
-    assert_eq!(cache.user_after(MINUTE / 2 + SECOND * 2), None, "its life is over");
-    // It was changed again while that was asked.
-    cache.notice(b"k", Change::Renewed);
-    let asked = asks().expect("the first asks");
-    cache.notice(b"k", Change::Renewed);
-    cache.confirmed("k", asked, Ok(Some(None)));
-    let asked = asks().expect("it is asked again");
-    // Something else happened meanwhile.
-    cache.notice(b"k", Change::Deleted);
-    cache.confirmed("k", asked, Ok(Some(None)));
-    assert_eq!((cache.user(), cache.life("k")), (None, None));
-    cache.keep(session("ada"));
-    cache.notice(b"k", Change::Renewed);
-    cache.confirmed("k", asks().expect("the first asks"), Err(Outage("away".to_owned())));
-    assert!(asks().is_some() && cache.recall_stale("k", MINUTE, W).is_some(), "the next one asks again");
-    for answer in [Some(None), None] {
-        cache.keep(session("max"));
-        cache.notice(b"k", Change::Renewed);
-        let asked = asks().expect("the first asks");
-        if answer.is_some() {
-            cache.notice(b"k", Change::Written);
-        }
-        cache.confirmed("k", asked, Ok(answer));
-        assert_eq!(cache.user(), None, "{answer:?}");
-        cache.notice(b"k", Change::Deleted);
-    }
-}
-
-#[test]
 fn what_a_change_overtakes_is_not_kept_and_a_later_read_is() {
     for change in [Change::Written, Change::Deleted, Change::Any] {
         let cache = cache();
@@ -262,6 +208,23 @@ fn what_one_primary_has_told_depends_on_no_other() {
     assert!(passes("there"), "its keys are about to be another's");
     cache.clear(&cache.proof);
     assert!(!passes("there"));
+}
+
+#[tokio::test]
+async fn who_begins_with_nothing_is_remembered_where_its_changes_are_heard() {
+    const OUTLINES: &[Outline] = &[Outline { length: 2, letters: &[(b'a', b'z')] }];
+    let (server, proofs) = (Server::start(&[]), Arc::new(Proofs::new(MINUTE)));
+    let url = Url::Redis(server.config());
+    let primaries = Primaries::connect(&url, Some(1), SECOND, &Workers::current(), &Metrics::new(1));
+    let (redis, proof) = (primaries.now().all()[0].clone(), proofs.make());
+    let cache = NearCache::new("tower", 100, OUTLINES, proofs.clone(), &Metrics::new(1));
+    proofs.replace(vec![(Arc::downgrade(&redis), proof.clone())]);
+    proof.prove(proof.now());
+    let is_heard = |key: &str| cache.proof(&redis, key).is_some();
+    assert!(!is_heard("ab"), "tracking does not tell");
+    proof.listens(true);
+    assert!(is_heard("ab") && !is_heard("abc") && !is_heard("aB"));
+    assert!(!cache.is_proven(), "of some that is not known");
 }
 
 #[test]

@@ -181,6 +181,15 @@ impl Store {
         }
     }
 
+    /// Whether all of these records are known to be there; those that are over are told of by then. `false` where that
+    /// cannot be asked in one go.
+    pub async fn exist(&self, worker: Worker, keys: &[&str]) -> Result<bool, Outage> {
+        match &self.0 {
+            Kind::Redis { redis, .. } => redis.exist(worker, keys).await.map_err(outage),
+            Kind::Memory(memory) => Ok(keys.iter().all(|key| memory.read(key).is_some())),
+        }
+    }
+
     /// Creates a record that lives for `ttl`; `false` if the key is taken.
     pub async fn create(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<bool, Outage> {
         match &self.0 {
