@@ -8,10 +8,12 @@ use toml::de::{DeTable, DeValue};
 /// A value that only names an environment variable may be seen.
 pub(super) fn in_table(entries: &DeTable<'_>) -> Vec<Span> {
     let mut spans = Vec::new();
-    for (key, value) in entries {
-        collect(value, is_secretive(key.get_ref()), &mut spans);
-    }
+    collect_all(entries, false, &mut spans);
     spans
+}
+
+fn collect_all(entries: &DeTable<'_>, secret: bool, spans: &mut Vec<Span>) {
+    entries.iter().for_each(|(key, value)| collect(value, secret || is_secretive(key.get_ref()), spans));
 }
 
 fn is_secretive(key: &str) -> bool {
@@ -22,8 +24,7 @@ fn is_secretive(key: &str) -> bool {
 fn collect(value: &Value<'_>, secret: bool, spans: &mut Vec<Span>) {
     match value.get_ref() {
         DeValue::Array(values) => values.iter().for_each(|value| collect(value, secret, spans)),
-        DeValue::Table(_) if secret => spans.push(value.span()),
-        DeValue::Table(entries) => spans.extend(in_table(entries)),
+        DeValue::Table(entries) => collect_all(entries, secret, spans),
         DeValue::String(text) if secret => spans.extend((!names_variable(text)).then(|| value.span())),
         // `scheme://user:password@host`, also misspelled.
         DeValue::String(text) if text.contains(':') && text.contains('@') => spans.push(value.span()),
@@ -74,6 +75,21 @@ fn lines(text: &str) -> impl Iterator<Item = Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_in_a_secretive_table_is_covered_and_its_header_is_not() {
+        for text in [
+            "[token]\nkeys = ['hunter2']",
+            "token = { a = { b = 'hunter2' } }",
+            "[a.token.b]\nc = 'x'\nd = 'hunter2'",
+            "[store]\nurl = 'redis://u:hunter2@h'",
+        ] {
+            let spans = in_table(DeTable::parse(text).expect("the text is TOML").get_ref());
+            let at = text.find("hunter2").expect("the secret");
+            assert!(spans.iter().any(|span| span.start <= at && at + 7 <= span.end), "{text}: {spans:?}");
+            assert!(spans.iter().all(|span| span.start > 0), "{text}: {spans:?}");
+        }
+    }
 
     #[test]
     fn whatever_may_be_a_secret_is_covered() {

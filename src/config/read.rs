@@ -19,8 +19,8 @@ use toml::de::DeTable;
 /// A configuration file after reading.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The configuration, where upstreams, sessions and rules could be read: so that rules can be checked against each
-    /// other whatever is wrong elsewhere. It may be used only if the diagnostics hold no error.
+    /// The configuration, where it is known what each rule governs: so that rules can be checked against each other
+    /// whatever is wrong elsewhere. It may be used only if the diagnostics hold no error.
     pub config: Option<Config>,
     /// What the diagnostics point into.
     pub source: Source,
@@ -63,7 +63,7 @@ pub fn read(name: &str, text: &str, environment: &Environment) -> Loaded {
 }
 
 /// Reads the sections, each after those it refers to: rules name upstreams, sessions know the store. `None` if a rule
-/// or a session could not be read; everything else has a default to go on with.
+/// could not be read; everything else has a default to go on with.
 fn read_root<'a>(reader: &'a Reader<'a>, entries: &'a DeTable<'a>) -> Option<Config> {
     let mut root = Section::new(reader, &keys::ROOT, Some(entries), 0..0);
     let mut watched = Vec::new();
@@ -89,20 +89,20 @@ fn read_root<'a>(reader: &'a Reader<'a>, entries: &'a DeTable<'a>) -> Option<Con
         reader.error(root.span.clone(), "there are no rules: nothing would be served", "add [[rules]] with a `dest`");
     }
     check_writers(reader, sessions.as_deref().unwrap_or_default(), &store, &named);
-    check_used(reader, &named, &rules);
-
-    check_limits(reader, &limits, &rules);
+    if !root.has("rules") || !rules.is_empty() {
+        check_used(reader, &named, &limits, &rules);
+    }
     let limits = limits.into_iter().map(|(limit, _)| limit).collect();
     let security_headers = security_headers::read(&root.table("security_headers"));
     let pages = pages::read(root.table("pages"), &mut watched);
     let admin = admin::read(root.table("admin"), &server);
     let log = log::read(root.table("log"));
     root.finish();
-    let (sessions, rules) = (sessions?, rules.into_iter().collect::<Option<_>>()?);
+    let rules = rules.into_iter().collect::<Option<_>>()?;
     Some(Config {
         server,
         store,
-        sessions,
+        sessions: sessions.unwrap_or_default(),
         identity,
         upstreams,
         rules,
@@ -185,23 +185,24 @@ fn check_writers(reader: &Reader<'_>, sessions: &[Session], store: &store::Store
     }
 }
 
-/// Says which limits no rule names.
-fn check_limits(reader: &Reader<'_>, limits: &[(limits::Limit, Span)], rules: &[Option<rules::Rule>]) {
-    let used = |place: usize| rules.iter().flatten().any(|rule| rule.limits.contains(&place));
-    for (_, (limit, span)) in limits.iter().enumerate().filter(|(place, _)| !used(*place)) {
-        let message = format!("no rule uses the limit `{}`", limit.name);
-        reader.warning(span.clone(), message, "name it in a rule's `limit`, or remove it");
+/// Says which upstreams and limits no rule names, unless a rule is broken and may have meant them.
+fn check_used(
+    reader: &Reader<'_>,
+    upstreams: &[Upstream],
+    limits: &[(limits::Limit, Span)],
+    rules: &[Option<rules::Rule>],
+) {
+    let Some(rules) = rules.iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else { return };
+    for (index, upstream) in upstreams.iter().enumerate() {
+        if !rules.iter().any(|rule| rule.action.names(index)) {
+            let message = format!("no rule uses the upstream `{}`", upstream.name);
+            reader.warning(upstream.span.clone(), message, "name it as a `dest`, or remove it");
+        }
     }
-}
-
-/// Says which upstreams no rule names, unless a rule is broken and may have meant them.
-fn check_used(reader: &Reader<'_>, upstreams: &[Upstream], rules: &[Option<rules::Rule>]) {
-    if rules.iter().any(Option::is_none) {
-        return;
-    }
-    let used = |index: usize| rules.iter().flatten().any(|rule| rule.action.names(index));
-    for (_, upstream) in upstreams.iter().enumerate().filter(|(index, _)| !used(*index)) {
-        let message = format!("no rule uses the upstream `{}`", upstream.name);
-        reader.warning(upstream.span.clone(), message, "name it as a `dest`, or remove it");
+    for (place, (limit, span)) in limits.iter().enumerate() {
+        if !rules.iter().any(|rule| rule.limits.contains(&place)) {
+            let message = format!("no rule uses the limit `{}`", limit.name);
+            reader.warning(span.clone(), message, "name it in a rule's `limit`, or remove it");
+        }
     }
 }

@@ -137,9 +137,13 @@ impl Action {
         matches!(self, Self::Forward(_) | Self::Split(_))
     }
 
+    /// Stands for a `dest` that could not be read, and may have meant any upstream.
+    const UNREAD: Self = Self::Forward(usize::MAX);
+
     /// Whether requests may be forwarded to the upstream with this index.
-    pub fn names(&self, upstream: usize) -> bool {
+    pub(super) fn names(&self, upstream: usize) -> bool {
         match self {
+            _ if *self == Self::UNREAD => true,
             Self::Forward(only) => *only == upstream,
             Self::Split(shares) => shares.iter().any(|share| share.upstream == upstream),
             Self::Redirect(_) | Self::Respond { .. } => false,
@@ -181,15 +185,16 @@ pub(super) struct Site<'a> {
     pub(super) upstreams: Vec<Upstream>,
 }
 
-/// Reads one of `[[rules]]`; nothing if it does not say what to do with a request.
+/// Reads one of `[[rules]]`; nothing if what it governs, or whom it asks for, cannot be known.
 pub(super) fn read(mut section: Section<'_>, site: &mut Site<'_>) -> Option<Rule> {
     let action = read_action(&mut section, site);
     let forwards = section.has("dest");
     let keeps_encoded_slash = section.choice("encoded_slash") == Some("keep");
-    let session = read_requirement(&mut section, forwards, site);
+    let asked = read_requirement(&mut section, forwards, site);
+    let session = asked.unwrap_or(Requirement::Required);
     let accepts = accept::read(&mut section, session, site);
     let rule = Rule {
-        paths: read_paths(&mut section, keeps_encoded_slash),
+        paths: pattern::read(&mut section, keeps_encoded_slash),
         methods: read_methods(&mut section, site.server),
         session,
         roles: demands::read_roles(&mut section, session, &accepts, site),
@@ -219,14 +224,17 @@ pub(super) fn read(mut section: Section<'_>, site: &mut Site<'_>) -> Option<Rule
         keeps_encoded_slash,
         keeps_empty_segments: section.choice("empty_segments") == Some("keep"),
         span: section.span.clone(),
-        action: action.clone().unwrap_or(Action::Redirect(HeaderValue::from_static("/"))),
+        action,
     };
     check_meaning(&section, &rule, forwards);
+    let is_known = asked.is_some()
+        && section.has("path") != rule.paths.is_empty()
+        && section.has("method") != rule.methods.is_empty();
     section.finish();
-    action.map(|_| rule)
+    is_known.then_some(rule)
 }
 
-fn read_action(section: &mut Section<'_>, site: &mut Site<'_>) -> Option<Action> {
+fn read_action(section: &mut Section<'_>, site: &mut Site<'_>) -> Action {
     let dest = dest::read(section, site);
     let redirect = section.parsed("redirect", |text| parse_target(text, "https http"));
     let respond = section.table("respond");
@@ -244,10 +252,10 @@ fn read_action(section: &mut Section<'_>, site: &mut Site<'_>) -> Option<Action>
     }
     let responds = respond.exists().then(|| read_respond(respond)).flatten();
     if section.has("dest") {
-        return dest;
+        return dest.unwrap_or(Action::UNREAD);
     }
     let redirect = redirect.and_then(|target| HeaderValue::from_str(&target).ok()).map(Action::Redirect);
-    redirect.or(responds)
+    redirect.or(responds).unwrap_or(Action::Redirect(HeaderValue::from_static("/")))
 }
 
 fn read_respond(mut section: Section<'_>) -> Option<Action> {
@@ -261,17 +269,18 @@ fn read_respond(mut section: Section<'_>) -> Option<Action> {
     status.map(|status| Action::Respond { status, body })
 }
 
-fn read_requirement(section: &mut Section<'_>, forwards: bool, site: &Site<'_>) -> Requirement {
-    let written = section.choice("session");
-    let requirement = match written {
+/// `None` = a word that is not known, and was reported.
+fn read_requirement(section: &mut Section<'_>, forwards: bool, site: &Site<'_>) -> Option<Requirement> {
+    let requirement = match section.choice("session") {
         Some("off") => Requirement::Off,
         Some("optional") => Requirement::Optional,
-        None if !forwards => Requirement::Off,
-        _ => Requirement::Required,
+        Some(_) => Requirement::Required,
+        None if section.has("session") => return None,
+        None if forwards => Requirement::Required,
+        None => Requirement::Off,
     };
     let no_session = site.sessions.is_some_and(<[Session]>::is_empty);
-    // A word that is not known was reported already.
-    if no_session && requirement != Requirement::Off && section.has("session") == written.is_some() {
+    if no_session && requirement != Requirement::Off {
         let asks = if requirement == Requirement::Required { "requires a session" } else { "asks for a session" };
         let how = if section.has("session") { "" } else { ", as rules do by default" };
         section.reader.error(
@@ -280,19 +289,7 @@ fn read_requirement(section: &mut Section<'_>, forwards: bool, site: &Site<'_>) 
             "add a [session], or write `session = \"off\"` in the rule",
         );
     }
-    requirement
-}
-
-fn read_paths(section: &mut Section<'_>, keeps_encoded_slash: bool) -> Vec<Pattern> {
-    let mut paths: Vec<Pattern> = Vec::new();
-    for text in section.texts("path") {
-        section.reader.parse(&text, |text| pattern::check(text, keeps_encoded_slash));
-        if paths.iter().any(|known| known.text == text.text) {
-            section.reader.warning(text.span.clone(), format!("`{}` stands here twice", text.text), "leave one out");
-        }
-        paths.push(Pattern { text: text.text, span: text.span });
-    }
-    paths
+    Some(requirement)
 }
 
 fn read_methods(section: &mut Section<'_>, server: &Server) -> Vec<Method> {

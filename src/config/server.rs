@@ -5,6 +5,7 @@ use super::{
     origin::{Origin, parse_host, split_port},
     section::Section,
 };
+use crate::http::site::PublicUrl;
 use ipnet::IpNet;
 use std::{
     net::{IpAddr, SocketAddr, ToSocketAddrs},
@@ -74,17 +75,6 @@ pub enum ProxyProtocol {
     Required,
     /// Connections from trusted proxies may begin with one.
     Optional,
-}
-
-/// `public_url`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicUrl {
-    /// `https` rather than `http`.
-    pub https: bool,
-    /// Host, lower case, without a port; an IPv6 address in brackets, as a Host header has it.
-    pub host: String,
-    /// The port, written or the scheme's own.
-    pub port: u16,
 }
 
 /// `[server.limits]`; sizes in bytes.
@@ -282,11 +272,13 @@ pub(super) fn parse_address(text: &str) -> Result<SocketAddr, Fault> {
         return Ok(address);
     }
     let fault = |remedy: String| Fault::new(format!("`{text}` is not an address to listen on"), remedy);
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(fault(format!("write \"127.0.0.1:{text}\", or \"0.0.0.0:{text}\" for every network")));
+    let either = |port: &str| fault(format!("write \"127.0.0.1:{port}\", or \"0.0.0.0:{port}\" for every network"));
+    let bare = text.strip_prefix("*:").or(text.strip_prefix(':')).unwrap_or(text);
+    if bare.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(either(if bare.is_empty() { "3000" } else { bare }));
     }
-    if let Some(port) = text.strip_prefix(':') {
-        return Err(fault(format!("write \"0.0.0.0:{port}\" for every network, or \"127.0.0.1:{port}\"")));
+    if let Some((_, address)) = text.split_once("://") {
+        return Err(fault(format!("leave the scheme out: \"{}\"", address.trim_end_matches('/'))));
     }
     let (host, port) = split_port(text)?;
     let port = port.ok_or_else(|| fault(format!("it needs a port: \"{host}:3000\"")))?;
@@ -308,7 +300,6 @@ fn parse_public_url(text: &str) -> Result<PublicUrl, Fault> {
 pub(super) fn parse_network(text: &str) -> Result<IpNet, Fault> {
     let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     network.map(|network| network.trunc()).ok_or_else(|| {
-        let remedy = "write a network such as \"10.0.0.0/8\", an address, or \"unix\"";
-        Fault::new(format!("`{text}` is not a network"), remedy)
+        Fault::new(format!("`{text}` is not a network"), "write a network such as \"10.0.0.0/8\", or an address")
     })
 }

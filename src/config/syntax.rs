@@ -18,10 +18,15 @@ pub(super) fn report(reader: &Reader<'_>, text: &str, faults: &[toml::de::Error]
 }
 
 fn remedy(message: &str) -> &'static str {
-    match message {
-        _ if message.contains("duplicate key") => "a name may stand here only once: rename one, or remove it",
-        _ if message.contains("must be quoted") => "put the text in double quotes",
-        _ => "",
+    let says = |parts: &[&str]| parts.iter().any(|part| message.contains(part));
+    match () {
+        () if says(&["duplicate key"]) => "a name may stand here only once: rename one, or remove it",
+        () if says(&["must be quoted", "expected nothing"]) => "put the text in double quotes",
+        () if says(&["boolean"]) => "write true or false, in lower case",
+        () if says(&["escape"]) => "write `\\\\` for a backslash, or put the text in single quotes",
+        () if says(&["comma"]) => "put a comma before it",
+        () if says(&["unclosed", " string"]) => "close here, or earlier, what was opened",
+        () => "a line is `key = value`, or names a section: `[server]`, `[[rules]]`",
     }
 }
 

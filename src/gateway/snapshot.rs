@@ -28,7 +28,7 @@ use crate::{
         message::{self, Limits},
         path::NormalPath,
         peer::Peer,
-        site::{PublicUrl, Site},
+        site::Site,
     },
     identity::Identity,
     rules::{Action, Rule, Rules, Unmatched},
@@ -353,10 +353,8 @@ fn handshakes(
 }
 
 fn site(server: &Server) -> Site {
-    let public_url = server.public_url.clone();
-    let public_url = public_url.map(|server::PublicUrl { https, host, port }| PublicUrl { https, host, port });
     let (hosts, redirect_hosts) = (server.hosts.clone(), server.redirect_hosts.clone());
-    Site::new(public_url, hosts, redirect_hosts, server.trusted_networks.clone(), server.trusts_unix)
+    Site::new(server.public_url.clone(), hosts, redirect_hosts, server.trusted_networks.clone(), server.trusts_unix)
 }
 
 fn limits(limits: &server::Limits) -> Limits {

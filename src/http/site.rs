@@ -25,7 +25,7 @@ pub struct Site {
 pub struct PublicUrl {
     /// `https` rather than `http`.
     pub https: bool,
-    /// Host without a port.
+    /// Host, lower case, without a port; an IPv6 address in brackets, as a Host header has it.
     pub host: String,
     /// The port, written or the scheme's own.
     pub port: u16,

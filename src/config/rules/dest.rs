@@ -19,7 +19,7 @@ pub(super) fn read(section: &mut Section<'_>, site: &mut Site<'_>) -> Option<Act
         return read_shares(section.reader, entries, &value.span(), site);
     }
     let DeValue::String(_) = value.get_ref() else {
-        let remedy = "write \"NAME\", a URL, or `{ app-v1 = 95, app-v2 = 5 }`";
+        let remedy = "write \"NAME\", a URL, or `{ app-v1 = 95, app-v2 = 5 }`; several endpoints stand in [upstreams]";
         section.reader.wrong_type("dest", value, "the name of an upstream, a URL, or a table of weights", remedy);
         return None;
     };

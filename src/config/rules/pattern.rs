@@ -1,11 +1,35 @@
 //! The spelling of paths in rules: as normalised requests have it, so that what is written can match.
 
-use crate::config::diagnostic::Fault;
+use super::Pattern;
+use crate::config::{diagnostic::Fault, section::Section};
+
+/// Reads `path`; what is wrong with a pattern is reported, and it is kept.
+pub(super) fn read(section: &mut Section<'_>, keeps_encoded_slash: bool) -> Vec<Pattern> {
+    let mut paths: Vec<Pattern> = Vec::new();
+    for text in section.texts("path") {
+        let good = section.reader.parse(&text, |text| check(text, keeps_encoded_slash));
+        if let Some((segment, meant)) = good.and_then(|()| placeholder(&text.text)) {
+            let message = format!("`{segment}` is matched as it is written");
+            section.reader.warning(text.span.clone(), message, format!("any one segment is `*`: \"{meant}\""));
+        }
+        if paths.iter().any(|known| known.text == text.text) {
+            section.reader.warning(text.span.clone(), format!("`{}` stands here twice", text.text), "leave one out");
+        }
+        paths.push(Pattern { text: text.text, span: text.span });
+    }
+    paths
+}
 
 /// Checks a pattern: `/`, then segments that are literals, `*` or `**`.
 ///
 /// A literal must be spelled as a normalised path is. The remedy then is that spelling.
-pub(super) fn check(text: &str, keeps_encoded_slash: bool) -> Result<(), Fault> {
+fn check(text: &str, keeps_encoded_slash: bool) -> Result<(), Fault> {
+    if let Some((segment, meant)) = placeholder(text).filter(|(segment, _)| segment.starts_with(['{', '<'])) {
+        return Err(Fault::new(
+            format!("`{segment}` stands for nothing here"),
+            format!("any one segment is `*`: \"{meant}\""),
+        ));
+    }
     check_path(text, keeps_encoded_slash)?;
     if text.split('/').nth(1) == Some("_onedoor") {
         let remedy = "choose another path";
@@ -25,6 +49,20 @@ pub(super) fn check(text: &str, keeps_encoded_slash: bool) -> Result<(), Fault> 
         before = segment;
     }
     Ok(())
+}
+
+/// The first segment that stands for any segment in other routers (`:id`, `[id]`, `{id}`, `<id>`), and the path with `*`
+/// instead.
+fn placeholder(text: &str) -> Option<(&str, String)> {
+    let is_wrapped = |segment: &str| {
+        [('[', ']'), ('{', '}'), ('<', '>')]
+            .iter()
+            .any(|(open, close)| segment.starts_with(*open) && segment.ends_with(*close))
+    };
+    let is_placeholder = |segment: &&str| is_wrapped(segment) || segment.len() > 1 && segment.starts_with(':');
+    let segment = text.split('/').find(is_placeholder)?;
+    let meant = text.split('/').map(|segment| if is_placeholder(&segment) { "*" } else { segment });
+    Some((segment, meant.collect::<Vec<_>>().join("/")))
 }
 
 /// Checks a prefix: a path without stars that does not end in `/`.
@@ -182,7 +220,8 @@ mod tests {
             ("/%e2%82%ac", "\"/%E2%82%AC\""),
             ("/é", "\"/%C3%A9\""),
             ("/a b", "\"/a%20b\""),
-            ("/{id}", "\"/%7Bid%7D\""),
+            ("/{id}", "\"/*\""),
+            ("/<id>/x", "\"/*/x\""),
             ("/a|b", "\"/a%7Cb\""),
             ("/folder**", "\"/folder/**\""),
             ("/a/img-*", "\"/a/*\""),

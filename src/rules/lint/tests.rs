@@ -55,6 +55,34 @@ fn expect(rules: Vec<Rule>, wanted: &[(Severity, usize, &str)]) {
     }
 }
 
+/// What is found in a text, errors of reading it included.
+fn found(text: &str) -> String {
+    let mut loaded = read("gateway.toml", text, &Environment::default());
+    if let Some(config) = &loaded.config {
+        lint(config, &mut loaded.diagnostics);
+    }
+    loaded.diagnostics.render(&loaded.source, false)
+}
+
+#[test]
+fn rules_are_judged_against_each_other_also_where_a_dest_or_a_session_is_wrong() {
+    let all = "[session]\nformat = 'expres'\n[[rules]]\nsession = 'off'\ndest = 'nowhere'\n[[rules]]\npath = '/x'\nredirect = '/'\n";
+    let found = found(all);
+    for text in ["did you mean \"express\"", "no upstream `nowhere`", "can never match"] {
+        assert!(found.contains(text), "no {text} in\n{found}");
+    }
+}
+
+#[test]
+fn nothing_is_said_about_a_rule_that_could_not_be_read() {
+    let site = "[session]\nformat = 'onedoor'\n[upstreams]\na = { endpoints = 'http://a', session_authority = true }\n";
+    let rest = "[[rules]]\npath = '/login'\ndest = 'a'\nsession = 'optional'\n[[rules]]\ndest = 'a'\n";
+    for broken in ["path = '/login'\nsession = 'off!'", "path = 5", "method = 'get'"] {
+        let found = found(&format!("{site}[[rules]]\ndest = 'a'\n{broken}\n{rest}"));
+        assert_eq!(found.matches("error").count(), 1, "{broken}: {found}");
+    }
+}
+
 fn rule(paths: &[&str], session: Requirement) -> Rule {
     sample::rule(paths, session)
 }

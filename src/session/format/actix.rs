@@ -5,8 +5,7 @@ use super::{
     jar::{Jar, decode},
     json,
 };
-use crate::redis::Outline;
-use crate::session::value::json::Author;
+use crate::{redis::Outline, session::value::json::Author};
 
 /// Letters and digits, as many as this.
 const ID_LEN: usize = 64;
