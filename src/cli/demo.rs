@@ -30,6 +30,11 @@ pub(super) fn run(options: &Options) -> Outcome {
     ];
     let environment = Environment::from_iter(variables);
     let loaded = config::read("demo.toml", include_str!("demo.toml"), &environment);
+    if let [finding, ..] = loaded.diagnostics.sorted().as_slice() {
+        // Nothing in the file can be wrong but what the command line has put there.
+        let remedy = finding.remedy.as_deref().unwrap_or_default();
+        return Err(Exit::new(code::USAGE, format_args!("{}: {remedy}", finding.message)));
+    }
     run::serve(loaded, None, |address| {
         site.serve().map_err(|error| Exit::new(code::UNAVAILABLE, error))?;
         say(instructions(address, store == MEMORY))

@@ -14,7 +14,7 @@ use crate::{
 };
 use clap::Args;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
     header::{COOKIE, HOST},
 };
 use std::{io, net::IpAddr};
@@ -25,7 +25,7 @@ use tokio::runtime;
 pub(super) struct Question {
     /// The method, such as GET
     method: Method,
-    /// The path with its query, such as /account?tab=1
+    /// The path with its query, such as /account?tab=1, or a whole URL
     target: String,
     /// A cookie: name=value, a whole Cookie header, or just the value of the session's cookie
     #[arg(long, value_name = "COOKIE")]
@@ -50,18 +50,19 @@ pub(super) fn run(question: Question) -> Outcome {
         Exit::new(code::USAGE, format_args!("{target}: {error}; the gateway answers such a request with 400"))
     })?;
     *request.headers_mut() = headers;
+    if !request.headers().contains_key(HOST) {
+        let host = host(&config, request.uri());
+        let host = HeaderValue::try_from(host).map_err(|_| Exit::new(code::USAGE, "the target's host is no Host"))?;
+        request.headers_mut().insert(HOST, host);
+    }
     let (head, ()) = request.into_parts();
 
-    let local_port = config.server.listen.iter().find_map(|listen| match listen {
-        Listen::Tcp(address) => Some(address.port()),
-        Listen::Unix(_) | Listen::Passed(_) => None,
-    });
     let page = config.admin.listen.and_then(|address| health::read(&Listen::Tcp(address), "/metrics").ok().flatten());
     let story = ask(loaded, async |snapshot| {
         for (upstream, endpoint) in page.iter().flat_map(|page| page.lines().filter_map(sick)) {
             snapshot.upstreams().leave_out(upstream, endpoint);
         }
-        let peer = Peer::new(Some(from), local_port, config.server.tls.is_some(), Worker(0));
+        let peer = Peer::new(Some(from), local_port(&config), config.server.tls.is_some(), Worker(0));
         snapshot.explain(head, &peer).await
     })?;
     say(story.trim_end())
@@ -83,7 +84,7 @@ pub(super) fn ask<T>(loaded: Loaded, question: impl AsyncFnOnce(&Snapshot) -> T)
         let output = Output::start(io::sink(), dropped).map_err(|error| Exit::new(code::UNAVAILABLE, error))?;
         let surroundings = Surroundings { workers: Workers::current(), output, metrics };
         let compiled = surroundings.compile(loaded, None, colour());
-        let snapshot = compiled.map_err(|findings| Exit::new(code::CONFIG, findings))?;
+        let snapshot = compiled.map_err(Exit::misconfigured)?;
         Ok(question(&snapshot).await)
     })
 }
@@ -105,11 +106,26 @@ fn headers(config: &Config, cookies: &[String], fields: &[String]) -> Result<Hea
         let line = HeaderValue::try_from(line).map_err(|_| Exit::new(code::USAGE, "--cookie is not a header value"))?;
         headers.insert(COOKIE, line);
     }
-    if !headers.contains_key(HOST) {
-        let host = config.server.public_url.as_ref().map(|url| url.host.as_str());
-        let host = host.or(config.server.hosts.first().map(String::as_str)).unwrap_or("localhost");
-        let host = HeaderValue::try_from(host).map_err(|_| Exit::new(code::USAGE, "public_url is not a Host"))?;
-        headers.insert(HOST, host);
-    }
     Ok(headers)
+}
+
+/// What a client would send as Host: that of a target that is a whole URL, else that of the site.
+fn host(config: &Config, target: &Uri) -> String {
+    if let Some(authority) = target.authority().filter(|_| target.scheme().is_some()) {
+        return authority.to_string();
+    }
+    let server = &config.server;
+    match (&server.public_url, server.hosts.first(), local_port(config)) {
+        (Some(url), ..) => url.to_string().trim_start_matches("https://").trim_start_matches("http://").to_owned(),
+        (None, Some(host), _) => host.clone(),
+        (None, None, Some(port)) => format!("localhost:{port}"),
+        (None, None, None) => "localhost".to_owned(),
+    }
+}
+
+fn local_port(config: &Config) -> Option<u16> {
+    config.server.listen.iter().find_map(|listen| match listen {
+        Listen::Tcp(address) => Some(address.port()),
+        Listen::Unix(_) | Listen::Passed(_) => None,
+    })
 }

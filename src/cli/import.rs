@@ -10,10 +10,10 @@ use std::{collections::HashSet, fmt::Write as _, fs, path::Path};
 /// Prints the translation of the rules file at `path`, or everything that is wrong with it.
 pub(super) fn run(path: &Path) -> Outcome {
     let text = fs::read_to_string(path)
-        .map_err(|fault| Exit::new(code::USAGE, format_args!("error: cannot read {}: {fault}", path.display())))?;
+        .map_err(|fault| Exit::new(code::USAGE, format_args!("cannot read {}: {fault}", path.display())))?;
     let translated = translate(&text).map_err(|faults| {
-        let faults: Vec<_> = faults.iter().map(|fault| format!("error: {}: {fault}", path.display())).collect();
-        Exit::new(code::CONFIG, faults.join("\n"))
+        let faults: Vec<_> = faults.iter().map(|fault| format!("{}: {fault}", path.display())).collect();
+        Exit::new(code::CONFIG, faults.join("\nerror: "))
     })?;
     say(translated.trim_end())
 }

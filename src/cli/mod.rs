@@ -122,7 +122,12 @@ struct Exit {
 
 impl Exit {
     fn new(code: u8, text: impl Display) -> Self {
-        Self { code, text: text.to_string() }
+        Self { code, text: format!("error: {text}") }
+    }
+
+    /// Something is wrong with the configuration; these are the findings, rendered.
+    fn misconfigured(findings: String) -> Self {
+        Self { code: code::CONFIG, text: findings }
     }
 }
 
@@ -143,7 +148,7 @@ fn load(source: &Source) -> Result<Loaded, Exit> {
     let loaded = source.load().map_err(|why| Exit::new(code::CONFIG, why))?;
     let findings = loaded.diagnostics.render(&loaded.source, colour());
     if loaded.diagnostics.has_errors() {
-        return Err(Exit::new(code::CONFIG, findings));
+        return Err(Exit::misconfigured(findings));
     }
     if !findings.is_empty() {
         // A closed terminal is nobody's fault.

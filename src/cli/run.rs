@@ -36,7 +36,7 @@ pub(super) fn run(source: Source) -> Outcome {
 pub(super) fn serve(loaded: Loaded, source: Option<Source>, beside: impl FnOnce(&str) -> Outcome) -> Outcome {
     let usable = loaded.config.clone().filter(|_| !loaded.diagnostics.has_errors());
     let Some(config) = usable else {
-        return Err(Exit::new(code::CONFIG, loaded.diagnostics.render(&loaded.source, colour())));
+        return Err(Exit::misconfigured(loaded.diagnostics.render(&loaded.source, colour())));
     };
     let metrics = Metrics::new(config.server.workers);
     let dropped = metrics.counter(&families::LOG_DROPPED, &[]);
@@ -45,8 +45,7 @@ pub(super) fn serve(loaded: Loaded, source: Option<Source>, beside: impl FnOnce(
     let mut threads = Threads::start(config.server.workers).map_err(unavailable("workers cannot be started"))?;
     let surroundings =
         Surroundings { workers: threads.workers().clone(), output: output.clone(), metrics: metrics.clone() };
-    let snapshot =
-        surroundings.compile(loaded, None, colour()).map_err(|findings| Exit::new(code::CONFIG, findings))?;
+    let snapshot = surroundings.compile(loaded, None, colour()).map_err(Exit::misconfigured)?;
     let files = files::open_all();
     let sockets = bind_all(&config)?;
     let admin = config.admin.listen.map(|address| claim(&address.to_string(), admin::bind(address))).transpose()?;
@@ -103,9 +102,13 @@ fn bind_all(config: &Config) -> Result<Vec<Entrance>, Exit> {
 
 fn claim<T>(address: &str, outcome: io::Result<T>) -> Result<T, Exit> {
     outcome.map_err(|error| {
+        let is_file = address.starts_with("unix:");
         let remedy = match error.kind() {
-            io::ErrorKind::AddrInUse => "another process listens there: stop it, or choose another address",
+            io::ErrorKind::AddrInUse => "somebody listens there: stop it, or choose another address",
+            io::ErrorKind::AddrNotAvailable => "this machine has no such address",
+            io::ErrorKind::NotFound if is_file => "its directory must be there",
             io::ErrorKind::NotFound => "name it in the .socket unit: `FileDescriptorName=`",
+            io::ErrorKind::PermissionDenied if is_file => "its directory must be the gateway's to write to",
             io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE",
             _ => "check the address",
         };

@@ -7,16 +7,17 @@ use super::{
     snapshot::{Snapshot, is_own, question},
 };
 use crate::{
+    caller::Question,
     clock,
     config::rules::Requirement,
-    http::{Head, host::HostFault, message, path::NormalPath, peer::Peer},
+    http::{Head, body::BodyFault, host::HostFault, message, path::NormalPath, peer::Peer},
     rules::{Action, Unmatched},
-    session::{Absence, Keep, Status, Verdict, Watcher},
+    session::{Absence, Activity, Keep, Status, Verdict, Watcher},
     tasks::Worker,
     telemetry::access_log::milliseconds,
     upstream::{Origin, Target},
 };
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header::CONTENT_LENGTH};
 use std::fmt::Write as _;
 
 impl Snapshot {
@@ -85,6 +86,10 @@ impl Snapshot {
         }
         let rule = self.rules.find(&head.method, &path)?;
         exchange.matched(rule);
+        let declared = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if rule.body_bytes_max.zip(declared).is_some_and(|(max, declared)| declared > max) {
+            return Err(BodyFault::TooLarge.into());
+        }
 
         let overlooked: Vec<_> = self.rules.overlooked(rule, &head.method, &path).collect();
         for rule in &overlooked {
@@ -103,8 +108,13 @@ impl Snapshot {
             tell(story, "preflight", format_args!("goes on without cookie or identity"));
         }
 
+        let mut question = question(rule, &entry);
+        if let Question::User(need) = &mut question {
+            // To be explained is no use of a session.
+            need.activity = Activity::Ignored;
+        }
         let begun = clock::now();
-        let caller = self.callers.identify(question(rule, &entry), &head, exchange.arrival(), peer.worker).await;
+        let caller = self.callers.identify(question, &head, exchange.arrival(), peer.worker).await;
         tell(story, "session", format_args!("{} by {}", requirement(rule.access.requirement()), rule.name));
         let is_hopeless = matches!(
             caller.verdict,

@@ -40,8 +40,10 @@ impl Passed {
             taken.extend(socket);
         }
         if taken.is_empty() {
-            let names = self.names.join(", ");
-            let text = format!("the process was not started with a socket of this name (but with: {names})");
+            let text = match self.names.join(", ").as_str() {
+                "" => "the process was started without a socket".to_owned(),
+                names => format!("the process was not started with a socket of this name, but with {names}"),
+            };
             return Err(io::Error::new(io::ErrorKind::NotFound, text));
         }
         Ok(taken)

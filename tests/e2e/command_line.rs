@@ -1,7 +1,7 @@
 //! The command line: `check`, `explain`, `schema`, `import`, `health`, and exit codes that say who is to blame.
 
 use crate::harness::{
-    Dir, Redis, SECRET, Setup, Upstream, eventually, express_gateway, get, onedoor, record, store_session,
+    Dir, Redis, SECRET, Setup, Upstream, eventually, express_gateway, get, onedoor, open_gateway, record, store_session,
 };
 use std::{path::Path, process::Command};
 
@@ -42,6 +42,37 @@ fn the_smallest_useful_file_is_in_order() {
     let (code, _, err) = run(dir.path(), &["check"]);
     assert_eq!(code, 78);
     assert!(err.contains("REDIS_SESSION_URL") && err.contains("SESSION_SECRET"), "{err}");
+}
+
+/// What the README shows in part is completed by its first configuration, the counter site.
+#[test]
+fn every_configuration_that_the_documents_show_is_in_order() {
+    let readme = include_str!("../../README.md");
+    let shown = readme.split("```toml\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let shown: Vec<toml::Table> = shown.map(|block| block.parse().unwrap()).collect();
+    assert!(shown.len() >= 3, "the README shows {} configurations", shown.len());
+    let completed = shown.iter().map(|block| {
+        let mut whole = block.clone();
+        for (key, value) in shown[0].iter().filter(|_| block != &shown[0]) {
+            match whole.get_mut(key).zip(value.as_array()) {
+                Some((own, rules)) => own.as_array_mut().unwrap().extend(rules.iter().cloned()),
+                None => _ = whole.insert(key.clone(), value.clone()),
+            }
+        }
+        whole.to_string()
+    });
+    let files = [include_str!("../../gateway.toml"), include_str!("../../deploy/site/gateway/gateway.toml")];
+    let dir = Dir::new();
+    dir.write(".env", "REDIS_SESSION_URL=redis://127.0.0.1:6379\nSESSION_SECRET='a secret of decent length'\n");
+    dir.write("example.com.pem", include_str!("../config/accepted/tls/site.pem"));
+    dir.write("example.com-key.pem", include_str!("../config/accepted/tls/site-key.pem"));
+    let whole = files.map(|text| (text.to_owned(), true));
+    // The path of a rule may come first both in what is shown and in what completes it: a warning.
+    for (text, is_silent) in completed.enumerate().map(|(place, text)| (text, place == 0)).chain(whole) {
+        dir.write("gateway.toml", &text);
+        let (code, _, err) = run(dir.path(), &["check", "--env-file", ".env"]);
+        assert!(code == 0 && (err.is_empty() || !is_silent), "{err}\n{text}");
+    }
 }
 
 #[test]
@@ -154,9 +185,77 @@ fn explain_tells_what_would_happen() {
 }
 
 #[test]
+fn to_be_explained_is_no_use_of_a_session() {
+    let (redis, app) = (Redis::start(), Upstream::echo());
+    let gateway = express_gateway(
+        &redis,
+        &app.url(),
+        "touch = \"auto\"\nttl = \"1h\"\n",
+        "[[rules]]\npath = \"/login\"\ndest = \"app\"\nsession = \"off\"\n[[rules]]\ndest = \"app\"\n",
+    );
+    let cookie = store_session(&redis, "one", &record("\"zoe\"", "[]"));
+    redis.ask(&["EXPIRE", "sess:one", "600"]);
+    let file = gateway.file();
+    let out = eventually("the store answers in time", || {
+        let (_, out, _) =
+            finish(onedoor(&["explain", "-c", file.to_str().unwrap()]).args(["GET", "/", "--cookie", &cookie]));
+        out.contains("valid express session").then_some(out)
+    });
+    let left = || redis.ask(&["TTL", "sess:one"]).unwrap().parse::<u64>().unwrap();
+    assert!(left() <= 600, "{out}");
+    assert_eq!(get("/").cookie(&cookie).send(gateway.address).status(), 200);
+    eventually("a request is one", || (left() > 600).then_some(()));
+}
+
+#[test]
+fn explain_takes_a_whole_url_and_sees_what_is_declared() {
+    let app = Upstream::echo();
+    let gateway =
+        open_gateway("public_url = \"http://example.com:8080\"\n[server.limits]\nbody = \"1KiB\"\n", &app.url());
+    let file = gateway.file();
+    let explain = |arguments: &[&str]| {
+        let (code, out, err) = finish(onedoor(&["explain", "-c", file.to_str().unwrap()]).args(arguments));
+        assert_eq!(code, 0, "{out}{err}");
+        out
+    };
+    for target in ["/x?y=1", "http://example.com:8080/x?y=1"] {
+        let out = explain(&["GET", target]);
+        let told = ["host      example.com:8080", "x-forwarded-port: 8080", "forwarded as GET /x?y=1"];
+        assert!(told.iter().all(|line| out.contains(line)), "{target}: {out}");
+    }
+    assert!(explain(&["GET", "http://elsewhere.example/x"]).contains("misdirected"));
+    let out = explain(&["POST", "/x", "--header", "Content-Length: 2000"]);
+    assert!(out.contains("body_too_large") && out.contains("answer    413"), "{out}");
+}
+
+#[test]
+fn what_cannot_be_done_is_said_with_what_to_do() {
+    let dir = Dir::new();
+    let site = "[admin]\nlisten = \"\"\n[[rules]]\ndest = \"http://127.0.0.1:1\"\nsession = \"off\"\n";
+    for (listen, text) in [
+        ("unix:/no/such/directory.sock", "its directory must be there"),
+        ("192.0.2.1:3000", "this machine has no such address"),
+        ("systemd:web", "the process was started without a socket"),
+    ] {
+        dir.write("gateway.toml", format!("[server]\nlisten = \"{listen}\"\n{site}"));
+        let (code, _, err) = run(dir.path(), &["run"]);
+        assert!(code == 69 && err.contains(text), "{listen}: {code} {err}");
+    }
+    for (arguments, code, text) in [
+        (["check", "--env-file", "missing.env"], 78, "error: cannot read missing.env"),
+        (["demo", "--listen", "127.0.0.1"], 64, "it needs a port: \"127.0.0.1:3000\""),
+        (["demo", "--redis-url", "localhost:6379"], 64, "this is not a store URL"),
+        (["health", "--address", "127.0.0.1:1"], 69, "error: the gateway cannot be reached"),
+    ] {
+        let (found, _, err) = run(dir.path(), &arguments);
+        assert!(found == code && err.contains(text) && !err.contains("demo.toml"), "{arguments:?}: {found} {err}");
+    }
+}
+
+#[test]
 fn health_asks_a_running_gateway() {
     let app = Upstream::echo();
-    let mut gateway = crate::harness::open_gateway("", &app.url());
+    let mut gateway = open_gateway("", &app.url());
     let file = gateway.file();
     let health = || finish(&mut onedoor(&["health", "-c", file.to_str().unwrap()])).0;
     assert_eq!(health(), 0);
