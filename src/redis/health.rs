@@ -89,7 +89,12 @@ pub(super) fn describe(error: &Error) -> String {
     match error.kind() {
         ErrorKind::Timeout => "no answer in time".to_owned(),
         _ if is_code => format!("Redis answers {code}"),
-        ErrorKind::IO | ErrorKind::Tls => format!("{}: {details}", error.kind().to_str()),
+        // What the system says arrives as Rust prints it for programmers.
+        ErrorKind::IO | ErrorKind::Tls => match details.split_once("message: \"").map(|(_, said)| said.split_once('"'))
+        {
+            Some(Some((said, _))) => said.to_owned(),
+            _ => format!("{}: {details}", error.kind().to_str()),
+        },
         kind => kind.to_str().to_owned(),
     }
 }
@@ -123,6 +128,9 @@ mod tests {
         assert_eq!(describe(ErrorKind::Unknown, "ERR unknown command 'GET', args: 'key'"), "Redis answers ERR");
         assert_eq!(describe(ErrorKind::Auth, "WRONGPASS invalid pair"), "Redis answers WRONGPASS");
         assert_eq!(describe(ErrorKind::Unknown, "key"), "Unknown Error");
+        let refused = r#"Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }"#;
+        assert_eq!(describe(ErrorKind::IO, refused), "Connection refused");
+        assert_eq!(describe(ErrorKind::IO, "the connection was lost"), "IO Error: the connection was lost");
         assert_eq!(describe(ErrorKind::Timeout, "Request timed out."), "no answer in time");
     }
 }
