@@ -99,8 +99,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Schema => schema::run(),
         Command::Health(question) => health::run(question),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "onedoor", &mut io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "onedoor", &mut script);
+            say(String::from_utf8_lossy(&script).trim_end())
         }
     };
     match outcome {

@@ -3,7 +3,10 @@
 use crate::harness::{
     Dir, Redis, SECRET, Setup, Upstream, eventually, express_gateway, get, onedoor, open_gateway, record, store_session,
 };
-use std::{path::Path, process::Command};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 /// Exit code, standard output, standard error.
 fn run(dir: &Path, arguments: &[&str]) -> (i32, String, String) {
@@ -119,6 +122,16 @@ fn schema_is_json_schema() {
         assert!(schema["properties"][section].is_object(), "{section}");
     }
     assert_eq!(schema["additionalProperties"], false);
+}
+
+#[test]
+fn who_has_read_enough_ends_nothing_with_a_panic() {
+    for arguments in [["schema"].as_slice(), &["completions", "bash"], &["completions", "zsh"]] {
+        let mut child = onedoor(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[test]
