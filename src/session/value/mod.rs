@@ -22,6 +22,10 @@ use std::fmt::Display;
 /// The most bytes of a whole number: about as many digits as Python itself is willing to write.
 const INTEGER_MAX: usize = 1792;
 
+/// The most bytes of a key that is a list or a map itself, which is shown as text: of such keys within such keys each
+/// would be twice as long as the one within, for its quotes.
+const KEY_MAX: usize = 1024;
+
 /// A record or a part of it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -123,11 +127,11 @@ impl Value {
         str::from_utf8(bytes).map_or_else(|_| Self::bytes(bytes), |text| Self::Text(text.into()))
     }
 
-    /// The value as a map's key, which is text in JSON.
+    /// The value as a map's key, which is text in JSON; a long list or map is an ellipsis.
     pub fn into_key(self) -> SmolStr {
         match self {
             Self::Integer(text) | Self::Float(text) | Self::Text(text) | Self::Shown(text) => text,
-            other => json::write(&other).into(),
+            other => Some(json::write(&other)).filter(|text| text.len() <= KEY_MAX).map_or("…".into(), SmolStr::from),
         }
     }
 
@@ -214,5 +218,18 @@ mod tests {
         {
             assert_eq!(at(record, steps), None, "{steps:?}");
         }
+    }
+
+    #[test]
+    fn maps_that_are_keys_of_maps_take_no_room_worth_mentioning() {
+        let record = [b"\x04\x08", "{\x06".repeat(60).as_bytes(), "0".repeat(61).as_bytes()].concat();
+        let text = json::write(&marshal::read(&record).unwrap());
+        assert!(text.len() <= 2 * KEY_MAX, "{}", text.len());
+        let mut key = Value::List(vec![Value::integer(1), Value::Text("a".into())]);
+        assert_eq!(key.clone().into_key(), "[1,\"a\"]");
+        for _ in 0..60 {
+            key = Value::Map(vec![(key.into_key(), Value::Null)]);
+        }
+        assert!(json::write(&key).len() <= 2 * KEY_MAX);
     }
 }
