@@ -1,4 +1,4 @@
-//! Fastify and Koa, each with the packages that keep its sessions in Redis.
+//! Fastify, Koa and Express with Passport, each with the packages that keep its sessions in Redis.
 
 use crate::suite::{App, Place, Secret, compare, run};
 use std::process::Command;
@@ -6,15 +6,20 @@ use std::process::Command;
 const OURS: &str = "a secret that only the site knows";
 const FOREIGN: &str = "another secret that somebody else knows";
 
-/// Starts the app in a folder; `session` names the format and what the app does differently.
-fn start(place: &Place, folder: &str, cookie: &'static str, session: &str, variables: &[(&str, &str)]) -> App {
+fn command(place: &Place) -> Command {
     let mut command = Command::new("node");
     command
         .arg("app.js")
-        .envs(variables.iter().copied())
         .env("PORT", place.port.to_string())
         .env("REDIS_PORT", &place.redis_port)
         .env("SESSION_SECRET", if place.secret == Secret::Ours { OURS } else { FOREIGN });
+    command
+}
+
+/// Starts the app in a folder; `session` names the format and what the app does differently.
+fn start(place: &Place, folder: &str, cookie: &'static str, session: &str, variables: &[(&str, &str)]) -> App {
+    let mut command = command(place);
+    command.envs(variables.iter().copied());
     let session = format!("{session}\nsecrets = '{OURS}'\nuser = 'user.id'\nroles = 'user.roles'");
     App::start(place, folder, cookie, &session, command)
 }
@@ -59,6 +64,15 @@ fn koa_generic_session_keeps_its_users() {
 #[test]
 fn koa_session_keeps_its_users_in_a_store() {
     run(true, koa_session);
+}
+
+#[test]
+fn passport_keeps_its_users() {
+    run(true, |place| {
+        let paths = "user = 'passport.user.id'\nroles = 'passport.user.roles'";
+        let session = format!("format = 'express'\nsecrets = '{OURS}'\n{paths}");
+        App::start(place, "passport", "connect.sid", &session, command(place))
+    });
 }
 
 #[test]

@@ -89,7 +89,19 @@ fn django_itself_keeps_its_users_in_pickles() {
 
 #[test]
 fn django_keeps_its_users_in_cache_and_database() {
-    run(false, |place| django(place, ":1:django.contrib.sessions.cached_db", &[("ENGINE", "cached_db")]));
+    run(false, |place| {
+        django(
+            place,
+            ":1:django.contrib.sessions.cached_db",
+            &[("ENGINE", "django.contrib.sessions.backends.cached_db")],
+        )
+    });
+}
+
+#[test]
+fn django_redis_sessions_keeps_its_users_in_signed_records() {
+    let session = format!("format = 'django'\nsecrets = '{OURS}'\nroles = 'roles'\nlogin = '/login'");
+    run(true, |place| start(place, "django", "sessionid", &session, &[("ENGINE", "redis_sessions.session")]));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 """A site on Django's own sessions and authentication. It knows nothing of the gateway.
 
-ENGINE (cache, cached_db), BACKEND (django, django-redis), SERIALIZER and COMPRESSOR of django-redis say how."""
+ENGINE (a module, Django's own cache by default), BACKEND (django, django-redis), SERIALIZER and COMPRESSOR of
+django-redis say how."""
 
 import os
 import sys
@@ -27,7 +28,8 @@ settings.configure(
     CACHES={"default": cache},
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     AUTH_USER_MODEL="accounts.User",
-    SESSION_ENGINE=f"django.contrib.sessions.backends.{os.environ.get('ENGINE', 'cache')}",
+    SESSION_ENGINE=os.environ.get("ENGINE", "django.contrib.sessions.backends.cache"),
+    SESSION_REDIS={"host": "127.0.0.1", "port": int(os.environ["REDIS_PORT"])},
     INSTALLED_APPS=["accounts", "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"],
     MIDDLEWARE=[
         "django.contrib.sessions.middleware.SessionMiddleware",
