@@ -270,7 +270,18 @@ async fn a_record_that_is_a_hash_in_redis_is_read_whole() {
     assert_eq!(absence(judge().await), Absence::NotFound);
     let now = clock::since_epoch().as_millis().to_string();
     let index = "sessionAttr:org.springframework.session.FindByIndexNameSessionRepository.PRINCIPAL_NAME_INDEX_NAME";
-    server.cli(&["hset", key, "lastAccessedTime", &now, "maxInactiveInterval", "1800", index, "\"zoe\""]);
+    server.cli(&[
+        "hset",
+        key,
+        "creationTime",
+        &now,
+        "lastAccessedTime",
+        &now,
+        "maxInactiveInterval",
+        "1800",
+        index,
+        "\"zoe\"",
+    ]);
     assert_eq!(user(&judge().await), Some("zoe"));
     // As Spring leaves a session behind that was logged out.
     server.cli(&["hset", key, "maxInactiveInterval", "0"]);

@@ -81,7 +81,7 @@ fn what_express_is_given_is_judged_as_it_does() {
 }
 
 #[test]
-fn what_express_session_of_2015_is_given_is_judged_as_it_does() {
+fn what_express_4_is_given_is_judged_as_it_does() {
     compare("express", |place| express(place, "three"));
 }
 

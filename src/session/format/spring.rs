@@ -12,7 +12,11 @@ const ATTRIBUTE: &str = "sessionAttr:";
 const NAME_INDEX: &str = "org.springframework.session.FindByIndexNameSessionRepository.PRINCIPAL_NAME_INDEX_NAME";
 /// What Spring Security knows of the user.
 const CONTEXT: &str = "SPRING_SECURITY_CONTEXT";
-/// What the gateway adds to the record; attributes of these names are not shown.
+/// The fields that are Spring's own.
+const CREATED: &str = "creationTime";
+const USED: &str = "lastAccessedTime";
+const INTERVAL: &str = "maxInactiveInterval";
+/// What the gateway adds to the record.
 const NAME: &str = "principal_name";
 const AUTHORITIES: &str = "authorities";
 
@@ -38,10 +42,12 @@ pub(super) fn read(record: &[u8], now: Duration) -> Result<Opened, Absence> {
     while !input.is_empty() {
         let field =
             str::from_utf8(counted(&mut input)?).map_err(|_| Absence::Unreadable("a field that is not UTF-8"))?;
-        let value = counted(&mut input)?;
-        let name = field.strip_prefix(ATTRIBUTE).unwrap_or(field);
-        if !matches!(name, NAME | AUTHORITIES) {
-            entries.push((name.into(), field_value(value)?));
+        let value = field_value(counted(&mut input)?)?;
+        // An attribute never stands for a field of Spring's or ours, and no other field for an attribute.
+        match (field.strip_prefix(ATTRIBUTE), field) {
+            (Some(CREATED | USED | INTERVAL | NAME | AUTHORITIES), _) => {}
+            (Some(name), _) | (None, name @ (CREATED | USED | INTERVAL)) => entries.push((name.into(), value)),
+            (None, _) => {}
         }
     }
     let data = Value::Map(entries);
@@ -49,7 +55,9 @@ pub(super) fn read(record: &[u8], now: Duration) -> Result<Opened, Absence> {
         Some(Value::Integer(text)) => text.parse::<i64>().map_err(|_| TIMES),
         _ => Err(TIMES),
     };
-    let (used, interval) = (number("lastAccessedTime")?, number("maxInactiveInterval")?);
+    // Spring fails where one of them is missing, and takes an `int` of seconds alone.
+    let (_created, used) = (number(CREATED)?, number(USED)?);
+    let interval = i32::try_from(number(INTERVAL)?).map_err(|_| TIMES)?;
     let lasts = u64::try_from(interval).ok().map(Duration::from_secs);
     let ends = lasts.map(|lasts| Duration::from_millis(used.try_into().unwrap_or(0)) + lasts);
     let name = principal_name(&data).map_or(Value::Null, Value::Text);

@@ -12,7 +12,7 @@ fn packed(fields: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// A session that was just used, and this field.
 fn open(name: &str, value: &str) -> Result<Value, Absence> {
-    let times: [(&str, &[u8]); 2] = [("lastAccessedTime", b"1795218399999"), ("maxInactiveInterval", b"1800")];
+    let times: [(&str, &[u8]); 3] = [(CREATED, b"1795218300000"), (USED, b"1795218399999"), (INTERVAL, b"1800")];
     let record = packed(&[&times[..], &[(name, value.as_bytes())]].concat());
     read(&record, NOW).map(|opened| opened.data)
 }
@@ -45,7 +45,7 @@ fn only_a_uuid_is_an_id() {
 #[test]
 fn a_session_ends_when_it_was_not_used() {
     let ends = |used: &str, interval: &str| {
-        let times = [("lastAccessedTime", used.as_bytes()), ("maxInactiveInterval", interval.as_bytes())];
+        let times = [(CREATED, &b"1795218300000"[..]), (USED, used.as_bytes()), (INTERVAL, interval.as_bytes())];
         read(&packed(&times), NOW).map(|opened| opened.ends)
     };
     assert_eq!(ends("1795218399000", "2"), Ok(Some(Duration::from_secs(1_795_218_401))));
@@ -53,10 +53,13 @@ fn a_session_ends_when_it_was_not_used() {
     assert_eq!(ends("1795218400000", "0"), Err(Absence::Lapsed));
     assert_eq!(ends("-9", "9"), Err(Absence::Lapsed));
     assert_eq!(ends("1795218399000", "-1"), Ok(None));
-    assert!(ends("9223372036854775807", "9223372036854775807").is_ok());
-    for (used, interval) in [("", "1"), ("1", ""), ("\"1\"", "1"), ("1", "1.5"), ("99999999999999999999", "1")] {
+    assert!(ends("9223372036854775807", "2147483647").is_ok());
+    for (used, interval) in
+        [("", "1"), ("1", ""), ("\"1\"", "1"), ("1", "1.5"), ("99999999999999999999", "1"), ("1", "2147483648")]
+    {
         assert_eq!(ends(used, interval), Err(TIMES), "{used} {interval}");
     }
+    assert_eq!(read(&packed(&[(USED, b"1795218399000"), (INTERVAL, b"-1")]), NOW), Err(TIMES));
     assert_eq!(read(b"", NOW), Err(TIMES));
 }
 
@@ -64,6 +67,7 @@ fn a_session_ends_when_it_was_not_used() {
 fn a_record_that_is_cut_is_unreadable() {
     let record = packed(&[
         ("sessionAttr:a", b"\xac\xed\0\x05p"),
+        (CREATED, b"1795218300000"),
         ("lastAccessedTime", b"1795218399999"),
         ("maxInactiveInterval", b"1800"),
     ]);
@@ -80,7 +84,7 @@ fn attributes_have_no_prefix_and_removed_ones_are_null() {
     let shown = |name: &str, value: &str| open(name, value).map(|data| write(&data)).unwrap();
     let with = |shown: &str| {
         format!(
-            r#"{{"lastAccessedTime":1795218399999,"maxInactiveInterval":1800,{shown}"principal_name":null,"authorities":[]}}"#
+            r#"{{"creationTime":1795218300000,"lastAccessedTime":1795218399999,"maxInactiveInterval":1800,{shown}"principal_name":null,"authorities":[]}}"#
         )
     };
     assert_eq!(shown("sessionAttr:cart", ""), with(r#""cart":null,"#));
@@ -88,8 +92,11 @@ fn attributes_have_no_prefix_and_removed_ones_are_null() {
         shown("sessionAttr:n", r#"["java.util.ArrayList",[["java.lang.Long",7],"x"]]"#),
         with(r#""n":[7,"x"],"#)
     );
-    for name in ["sessionAttr:principal_name", "sessionAttr:authorities", "principal_name"] {
+    for name in ["sessionAttr:principal_name", "sessionAttr:authorities", "principal_name", CONTEXT, NAME_INDEX] {
         assert_eq!(shown(name, r#""admin""#), with(""), "{name}");
+    }
+    for name in [CREATED, USED, INTERVAL] {
+        assert_eq!(shown(&format!("sessionAttr:{name}"), "-1"), with(""), "{name}");
     }
 }
 
