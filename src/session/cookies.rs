@@ -52,7 +52,7 @@ pub(super) struct Search {
     /// When the known session began.
     pub(super) started: Option<Duration>,
     /// The cookies that must not go on where none counts: those of sessions that the gateway ended, and those that
-    /// nobody looked up.
+    /// nobody looked up: an app may know somebody by them.
     ended: Vec<Place>,
 }
 
@@ -93,7 +93,7 @@ impl Search {
         }
     }
 
-    /// A cookie that proves an id which is not looked up any more.
+    /// A cookie that is not looked up: it proves one id too many, or is spelled as most apps do not read it.
     pub(super) fn passed_over(&mut self, place: Place) {
         self.ended.push(place);
     }

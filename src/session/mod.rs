@@ -34,8 +34,8 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 pub use absence::Absence;
-use cookies::Search;
 pub use cookies::{CookieEdit, Keep};
+use cookies::{Place, Search};
 use format::{Format, Own, Presented};
 use http::HeaderMap;
 use id::SessionId;
@@ -228,6 +228,7 @@ impl Sessions {
         for (pair, counts) in self.brought(headers, https) {
             search.cookies += 1;
             if !counts {
+                search.passed_over(Place::alone(pair.position));
                 continue;
             }
             if search.known.is_some() || outage.is_some() {
