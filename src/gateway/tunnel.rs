@@ -25,7 +25,7 @@ impl Tunnel {
     /// over that it was opened with.
     pub async fn pass(
         self,
-        client: impl AsyncRead + AsyncWrite + Unpin,
+        client: impl AsyncRead + AsyncWrite + Unpin + 'static,
         early: &[u8],
         closing: impl Future<Output = ()>,
     ) {

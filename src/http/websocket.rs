@@ -153,6 +153,13 @@ impl Frames {
     /// Passes over these bytes up to the end of the frame that is open, or that begins with them; returns how many
     /// those are.
     pub fn pass_frame(&mut self, bytes: &[u8]) -> usize {
+        // Most frames are short and come whole.
+        if let (0, [first, second, rest @ ..]) = (self.known, bytes)
+            && let Some(left) = short(*second).filter(|left| *left <= rest.len())
+        {
+            self.closed |= first & 0xf == CLOSE;
+            return 2 + left;
+        }
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
             if self.left > 0 {
@@ -179,16 +186,24 @@ impl Frames {
     /// How much follows the header: mask and payload. `None` until it is known.
     fn announced(&self) -> Option<u64> {
         let second = *self.header[..self.known].get(1)?;
-        let mask = if second & MASKED == 0 { 0 } else { 4 };
-        let extended = match second & !MASKED {
-            126 => 2..4,
-            127 => 2..10,
-            short => return Some(u64::from(short) + mask),
-        };
+        if let Some(left) = short(second) {
+            return Some(left as u64);
+        }
+        let extended = if second & !MASKED == 126 { 2..4 } else { 2..10 };
         let digits = self.header[..self.known].get(extended)?;
         let length = digits.iter().fold(0, |length, digit| length << 8 | u64::from(*digit));
-        Some(length.saturating_add(mask))
+        Some(length.saturating_add(mask_bytes(second) as u64))
     }
+}
+
+/// How much follows the first two bytes of a frame whose length the second one says.
+fn short(second: u8) -> Option<usize> {
+    let length = usize::from(second & !MASKED);
+    (length < 126).then(|| length + mask_bytes(second))
+}
+
+fn mask_bytes(second: u8) -> usize {
+    if second & MASKED == 0 { 0 } else { 4 }
 }
 
 #[cfg(test)]

@@ -1,21 +1,25 @@
 //! A WebSocket between a client and an upstream: bytes pass as they are, and the gateway itself says nothing but goodbye.
 
 use super::{connection, streaming::Lease};
-use crate::{
-    clock,
-    http::websocket::{Frames, Goodbye, Peer},
-};
+use crate::http::websocket::{Frames, Goodbye, Peer};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use silence::Silence;
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     io,
     mem::MaybeUninit,
-    pin::{Pin, pin},
-    task::{Context, Poll, ready},
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::coop,
+};
+
+mod silence;
+mod socket;
 
 /// The most that is read at once. It is read to the stack and kept only while the other side does not take it, so that
 /// a silent tunnel holds no buffer.
@@ -89,7 +93,7 @@ impl Tunnel {
     /// Once `closing` says why, both sides are sent a Close frame, each behind the frame that is open.
     pub async fn pass(
         self,
-        client: impl AsyncRead + AsyncWrite + Unpin,
+        client: impl AsyncRead + AsyncWrite + Unpin + 'static,
         early: &[u8],
         closing: impl FnMut(&mut Context<'_>) -> Poll<TunnelEnd>,
         tell: impl FnMut(Passed),
@@ -123,18 +127,23 @@ struct Ends<C, U> {
 
 impl<C, U> Ends<C, U>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
+    C: AsyncRead + AsyncWrite + Unpin + 'static,
+    U: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     async fn last(
         mut self,
-        mut idle: Duration,
+        idle: Duration,
         mut closing: impl FnMut(&mut Context<'_>) -> Poll<TunnelEnd>,
         mut tell: impl FnMut(Passed),
     ) -> TunnelEnd {
-        let mut alarm = pin!(tokio::time::sleep(idle));
-        let (mut moved, mut leaving, mut parted) = (clock::now(), None::<TunnelEnd>, false);
+        let (mut silence, mut waker) = (Silence::new(idle), None::<Waker>);
+        let (mut leaving, mut parted) = (None::<TunnelEnd>, false);
         poll_fn(|cx| {
+            if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                waker = Some(cx.waker().clone());
+                (self.up.waits, self.down.waits) = (false, false);
+                silence.forget_waker();
+            }
             if leaving.is_none()
                 && let Poll::Ready(end) = closing(cx)
             {
@@ -143,8 +152,10 @@ where
             loop {
                 let (passed, over) = self.poll(leaving.as_ref().map(TunnelEnd::goodbye), cx);
                 if passed.to_client + passed.to_upstream > 0 {
-                    moved = clock::now();
                     tell(passed);
+                    if leaving.is_none() {
+                        silence.end();
+                    }
                 }
                 match over {
                     Poll::Ready(Ok(())) => return Poll::Ready(leaving.take().unwrap_or(TunnelEnd::Closed)),
@@ -157,23 +168,18 @@ where
                     if may_wait && !self.up.has_left || !self.down.has_left {
                         return Poll::Pending;
                     }
-                    alarm.as_mut().reset((clock::now() + FAREWELL).into());
+                    silence.begin(FAREWELL);
                     parted = true;
                 }
-                if leaving.is_none() && idle > HALF_OPEN && (self.up.shut || self.down.shut) {
-                    idle = HALF_OPEN;
-                    alarm.as_mut().reset((moved + idle).into());
+                if leaving.is_none() && (self.up.shut || self.down.shut) {
+                    silence.shorten(HALF_OPEN);
                 }
-                ready!(alarm.as_mut().poll(cx));
-                let since = clock::now() - moved;
-                match leaving.take() {
-                    Some(end) => return Poll::Ready(end),
-                    None if since < idle => alarm.as_mut().reset((moved + idle).into()),
-                    None => {
-                        (leaving, parted) = (Some(TunnelEnd::Idle), true);
-                        alarm.as_mut().reset((clock::now() + FAREWELL).into());
-                    }
+                ready!(silence.poll(cx));
+                if let Some(end) = leaving.take() {
+                    return Poll::Ready(end);
                 }
+                (leaving, parted) = (Some(TunnelEnd::Idle), true);
+                silence.begin(FAREWELL);
             }
         })
         .await
@@ -203,6 +209,8 @@ struct Way {
     /// What was read and not yet taken.
     rest: Vec<u8>,
     flushed: bool,
+    /// It has nothing to do before something comes, and is woken then.
+    waits: bool,
     /// Nothing more is passed on but `rest`: the gateway has said goodbye.
     has_left: bool,
     /// Nothing more comes.
@@ -218,6 +226,7 @@ impl Way {
             frames: Frames::default(),
             rest: Vec::new(),
             flushed: true,
+            waits: false,
             has_left: false,
             ended: false,
             shut: false,
@@ -233,9 +242,14 @@ impl Way {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>>
     where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
+        R: AsyncRead + Unpin + 'static,
+        W: AsyncWrite + Unpin + 'static,
     {
+        // A wake is mostly for the other way.
+        if self.waits && leaving.is_none() && socket::is_quiet(from) {
+            return Poll::Pending;
+        }
+        self.waits = false;
         let (mut from, mut to) = (Pin::new(from), Pin::new(to));
         while !self.shut {
             while !self.rest.is_empty() {
@@ -256,6 +270,8 @@ impl Way {
                 match from.as_mut().poll_read(cx, &mut piece) {
                     Poll::Pending => {
                         ready!(self.flush(to.as_mut(), cx))?;
+                        // Without a budget nobody was asked who would wake it.
+                        self.waits = coop::has_budget_remaining();
                         return Poll::Pending;
                     }
                     Poll::Ready(read) => read?,
@@ -269,7 +285,7 @@ impl Way {
                 self.shut = true;
             } else if let Some(why) = leaving {
                 self.take_last(piece, why);
-            } else if let Poll::Ready(taken) = to.as_mut().poll_write(cx, piece) {
+            } else if let Poll::Ready(taken) = write(to.as_mut(), cx, piece) {
                 let taken = taken?;
                 self.wrote(taken)?;
                 self.frames.pass(&piece[..taken]);
@@ -321,6 +337,13 @@ impl Way {
             self.flushed = true;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+fn write<W: AsyncWrite + 'static>(to: Pin<&mut W>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    match socket::write_now(&*to, bytes) {
+        Some(written) => Poll::Ready(written),
+        None => to.poll_write(cx, bytes),
     }
 }
 
