@@ -9,6 +9,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     os::unix::net::UnixListener,
     sync::{
+        Barrier,
         atomic::{AtomicBool, Ordering::SeqCst},
         mpsc,
     },
@@ -114,6 +115,33 @@ fn a_get_whose_connection_closes_unanswered_is_sent_again_and_a_post_is_not() {
     let (seen, app) = upstream.join().unwrap();
     assert_eq!(seen.len(), 4);
     assert!(app.is_idle(), "the POST was not sent again");
+}
+
+#[test]
+fn a_connection_that_closes_upon_a_request_takes_those_along_that_are_unused() {
+    let meeting = Barrier::new(2);
+    let app = Upstream::start(move |request| match request.target() {
+        "/meet" => {
+            meeting.wait();
+            Reply::new(200, &[], "")
+        }
+        "/die" => Reply::raw("").close(),
+        _ => Reply::new(200, &[], ""),
+    });
+    let gateway = single_worker(&app.url());
+    let clients = [(); 2].map(|()| {
+        let address = gateway.address;
+        let mut connection = Connection::open(address);
+        thread::spawn(move || {
+            assert_eq!(get("/meet").send_on(&mut connection, address).status(), 200);
+            connection
+        })
+    });
+    let [mut one, mut other] = clients.map(|client| client.join().unwrap());
+    assert_eq!(app.accepted(), 2);
+    assert_eq!(post("/die", "").send_on(&mut one, gateway.address).status(), 502);
+    assert_eq!(post("/", "").send_on(&mut other, gateway.address).status(), 200);
+    assert_eq!(app.accepted(), 3, "it was not sent on a connection that may be about to close, too");
 }
 
 #[test]
