@@ -83,10 +83,12 @@ fn answer(request: &Request<Incoming>, gateway: &Gateway) -> Response<Full<Bytes
 
 /// A store that is down does not make the gateway unready: public pages still work.
 fn readiness(gateway: &Gateway) -> Response<Full<Bytes>> {
-    let store = if gateway.current().store().degraded() { "degraded" } else { "ok" };
+    let current = gateway.current();
+    let store = if current.store().degraded() { "degraded" } else { "ok" };
+    let memory = current.watcher().map_or("off", |watcher| watcher.status().word());
     let (status, ready) =
         if gateway.is_draining() { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "ready") };
-    text(status, "application/json", format!(r#"{{"status":"{ready}","store":"{store}"}}"#))
+    text(status, "application/json", format!(r#"{{"status":"{ready}","store":"{store}","memory":"{memory}"}}"#))
 }
 
 fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

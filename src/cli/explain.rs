@@ -65,7 +65,23 @@ pub(super) fn run(question: Question) -> Outcome {
         let peer = Peer::new(Some(from), local_port(&config), config.server.tls.is_some(), Worker(0));
         snapshot.explain(head, &peer).await
     })?;
-    say(story.trim_end())
+    say(story.trim_end())?;
+    match memory(&config).filter(|_| story.lines().any(|line| line.starts_with("source"))) {
+        Some(told) => say(format_args!("memory    of the gateway that runs: {told}")),
+        None => Ok(()),
+    }
+}
+
+/// What the running gateway says of its memory of sessions.
+fn memory(config: &Config) -> Option<&'static str> {
+    let page = health::read(&Listen::Tcp(config.admin.listen?), "/readyz").ok().flatten()?;
+    let (_, word) = page.rsplit_once("\"memory\":\"")?;
+    Some(match word.split('"').next()? {
+        "events" => "in use, kept true by keyspace events",
+        "tracking" => "in use, kept true by client tracking",
+        "partly" => "in use for a part of the servers; its log says why",
+        _ => "not in use; its log says why",
+    })
 }
 
 /// The upstream and the endpoint that a line of the running gateway's metrics says get no requests.

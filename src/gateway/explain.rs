@@ -12,7 +12,7 @@ use crate::{
     config::rules::Requirement,
     http::{Head, body::BodyFault, host::HostFault, message, path::NormalPath, peer::Peer},
     rules::{Action, Unmatched},
-    session::{Absence, Activity, Keep, Status, Verdict, Watcher},
+    session::{Absence, Activity, Keep, Verdict},
     tasks::Worker,
     telemetry::access_log::milliseconds,
     upstream::{Origin, Target},
@@ -135,12 +135,7 @@ impl Snapshot {
             Verdict::Unknown(outage) => tell(story, "verdict", format_args!("unknown: {}", outage.0)),
         }
         if let Some(source) = caller.source {
-            let memory = match self.watcher().map(Watcher::status) {
-                None => "not used".to_owned(),
-                Some(Status::Deaf(why)) => format!("not used: {why}"),
-                Some(heard) => format!("kept true by {heard}"),
-            };
-            tell(story, "source", format_args!("{} (memory is {memory})", source.word()));
+            tell(story, "source", format_args!("{}", source.word()));
         }
         let grant = rule.access.decide(entry, caller)?;
         for edit in grant.cookie_edits() {

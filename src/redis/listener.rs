@@ -153,6 +153,18 @@ impl Board {
     }
 }
 
+impl Status {
+    /// One word for it: what memory is kept true by.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Tracking => "tracking",
+            Self::Deaf(_) => "off",
+            Self::Partly(_) => "partly",
+        }
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

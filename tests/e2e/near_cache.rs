@@ -1,6 +1,8 @@
 //! Sessions are answered from memory, revoked at once, and safe in every outage.
 
-use crate::harness::{Gateway, Message, Redis, SECRET, Upstream, eventually, get, post, record, store_session};
+use crate::harness::{
+    Gateway, Message, Redis, SECRET, Upstream, eventually, get, onedoor, post, record, store_session,
+};
 use std::time::{Duration, Instant};
 
 const RULES: &str = r#"
@@ -209,6 +211,20 @@ fn a_session_never_outlives_its_record() {
             let status = stage.status("/", &cookie);
             assert!(!is_gone || status == 401, "{status} after its record");
             is_gone.then_some(())
+        });
+    }
+}
+
+#[test]
+fn explain_tells_what_keeps_the_memory_of_the_running_gateway_true() {
+    for (events, told) in [(true, "in use, kept true by keyspace events"), (false, "kept true by client tracking")] {
+        let stage = stage("", events);
+        let cookie = store_session(&stage.redis, "one", &record("1", "[]"));
+        eventually(told, || {
+            let file = stage.gateway.file();
+            let explained = onedoor(&["explain", "GET", "/", "--cookie", &cookie, "-c"]).arg(file).output().unwrap();
+            let explained = String::from_utf8(explained.stdout).unwrap();
+            (explained.contains("source    store") && explained.contains(told)).then_some(())
         });
     }
 }

@@ -41,7 +41,7 @@ families! {
     MEMORY = Counter "onedoor_session_memory_total" ["session", "event"]
         "What memory was good for: `hit` (answered from it), `miss` (the store was read), and of the misses `unchanged` (memory held the same) and `overtaken` (the session changed meanwhile: not kept); `stale` (answered from it in an outage).";
     MEMORY_ARMED = Gauge "onedoor_session_memory_armed" []
-        "1 while every change of every session is known to be heard, so that memory may be used.";
+        "1 while every change that is listened to is known to be heard, so that memory may be used.";
     UNREADABLE = Counter "onedoor_records_unreadable_total" ["format"]
         "Records in the store that could not be read as their format.";
     RESURRECTIONS = Counter "onedoor_resurrections_total" ["session"]
