@@ -45,7 +45,9 @@ impl Local {
             return Some(level - tolerance);
         }
         if step == Step::Take {
-            shard.make_room(now);
+            if !shard.even_at.contains_key(key) {
+                shard.make_room(now);
+            }
             shard.even_at.insert(*key, now + level);
         }
         None
@@ -106,12 +108,16 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_of_keys_is_bounded() {
+    fn a_crowd_of_keys_is_bounded_and_who_comes_again_takes_nobodys_place() {
         let local = Local::default();
         for last in 0..(SHARDS * KEYS_MAX * 2) as u32 {
             assert_eq!(local.step(&key(last), Step::Take, INTERVAL, INTERVAL), None);
         }
-        let held: usize = local.0.iter().map(|shard| shard.lock().expect("unpoisoned").even_at.len()).sum();
-        assert!(held <= SHARDS * KEYS_MAX, "{held}");
+        let held = || local.0.iter().map(|shard| shard.lock().expect("unpoisoned").even_at.len()).sum::<usize>();
+        let full = held();
+        assert!(full <= SHARDS * KEYS_MAX, "{full}");
+        let known = *local.0[0].lock().expect("unpoisoned").even_at.keys().last().expect("a key");
+        assert_eq!(local.step(&known, Step::Take, INTERVAL, INTERVAL * 2), None);
+        assert_eq!(held(), full);
     }
 }
