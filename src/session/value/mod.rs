@@ -161,12 +161,24 @@ fn uuid(bytes: &[u8]) -> SmolStr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// A record that ends too early is a fault, wherever that is.
     pub(super) fn assert_every_cut_is_refused(record: &[u8], read: impl Fn(&[u8]) -> Result<Value, Fault>) {
         for length in 0..record.len() {
             assert!(read(&record[..length]).is_err(), "{length}");
         }
+    }
+
+    /// A record with one byte changed, and without some behind it, makes nobody panic.
+    pub(super) fn judge_spoilt(record: &[u8], read: impl Fn(&[u8]) -> Result<Value, Fault>) {
+        proptest!(|(at in 0..record.len(), byte: u8, cut in 0..40_usize)| {
+            let mut record = record.to_vec();
+            record[at] = byte;
+            let _ = read(&record);
+            record.drain(at..(at + cut).min(record.len()));
+            let _ = read(&record);
+        });
     }
 
     fn at(json: &str, steps: &[&str]) -> Option<String> {

@@ -1,9 +1,12 @@
 //! What Ruby 3.1 and Rails 6.1 wrote, and what nobody should have written.
 
 use super::*;
-use crate::session::value::{budget::NODES_MAX, json, tests::assert_every_cut_is_refused};
+use crate::session::value::{
+    budget::NODES_MAX,
+    json,
+    tests::{assert_every_cut_is_refused, judge_spoilt},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use proptest::prelude::*;
 
 /// A hash of everything: symbols, times, numbers of all sizes, objects, encodings, and values met twice.
 const EVERYTHING: &str = "BAh7KkkiCHN5bQY6BkVUOgphZG1pbjoGazsGSSIHw6kGOwBUSToHw6kGOwBUSSIJdGltZQY7AFRJdToJVGltZQ3HEB/AQOKRIAk6DW5hbm9fbnVtaQIVAzoNbmFub19kZW5pBjoNc3VibWljcm8iB3iQOgl6b25lSSIIVVRDBjsARkkiCmxvY2FsBjsAVEl1OwkNxRAfgAAAkCAHOw0wOgtvZmZzZXRpAiAcSSIIYmlnBjsAVGwrCgAAAAAAAAAAQABJIghuZWcGOwBUbC0IAAAAAAABSSIGaQY7AFRbFWkAaQZp+ml/aQF7aYBp/4RpAf9pAgABaf8Aaf7//mkC//9pAwAAAWkE////P2n8AAAAwGwrBwAAAEBJIgdiZAY7AFR1Og9CaWdEZWNpbWFsDjE4OjAuMTVlMUkiCHNldAY7AFRvOghTZXQGOgpAaGFzaH0IaQZUSSIGYQY7AFRUSSILc2hhcmVkBjsAVFRGSSIIb2JqBjsAVG86CE9iagc6CEBpZGkvOgdAblsGaQZJIgdwdAY7AFRTOgdQdAc6BnhpBjoGeUkiC3NoYXJlZAY7AFRJIghiaW4GOwBUIgf//kkiCmJpbm9rBjsAVCIHNDJJIglzamlzBjsAVEkiB4KgBjoNZW5jb2RpbmciDlNoaWZ0X0pJU0kiCmFzY2lpBjsAVEkiBngGOwBGSSIGZgY7AFRbCmYIMS41ZgoxZTMwMGYHLTBmCG5hbmYIaW5mSSIIcmF0BjsAVFU6DVJhdGlvbmFsWwdpCGkJSSIIY2xzBjsAVGMLU3RyaW5nSSIIbW9kBjsAVG0LS2VybmVsSSIKcmFuZ2UGOwBUbzoKUmFuZ2UIOglleGNsRjoKYmVnaW5pBjoIZW5kaQhJIgdyZQY7AFRJLwhhYisBBjsARkkiB3MxBjsAVEAhSSIHczIGOwBUQCFJIgdkaAY7AFR9BkAaaQZpCkkiCWRhdGUGOwBUVToJRGF0ZVsLaQBpAxWLJWkAaQBpAGYMMjI5OTE2MUkiB2R0BjsAVFU6DURhdGVUaW1lWwtpAGkDFYslaQJZZGkEAGXNHWkAQERpBkkiCG9uZQY7AFQwSSIIbmlsBjsAVFsGaQZJIglsaXN0BjsAVEkiCG5pbAY7AFQwSSIGdAY7AFRbB1RGSSIIYXJyBjsAVFsHaQZAIUkiCWFycjIGOwBUQFBJIghlbmQGOwBUSSIHw6kGOwBUSSIIY3ljBjsAVFsHaQZAVUkiCWxhc3QGOwBUQCE=";
@@ -141,14 +144,7 @@ fn a_record_cut_anywhere_is_refused() {
     assert_every_cut_is_refused(&everything(), read);
 }
 
-proptest! {
-    #[test]
-    fn a_spoilt_record_is_judged_without_a_panic(at in 2..1000_usize, byte: u8, cut in 0..40_usize) {
-        let mut record = everything();
-        let at = at % record.len();
-        record[at] = byte;
-        let _ = read(&record);
-        record.drain(at..(at + cut).min(record.len()));
-        let _ = read(&record);
-    }
+#[test]
+fn a_spoilt_record_is_judged_without_a_panic() {
+    judge_spoilt(&everything(), read);
 }
