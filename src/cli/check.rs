@@ -1,11 +1,15 @@
 //! `onedoor check`: everything that is wrong with a configuration, at once.
 
-use super::{Outcome, load, say};
-use crate::{config::Config, reload::Source};
+use super::{Exit, Outcome, colour, load, say};
+use crate::{config::Config, gateway::check::check, reload::Source};
 
 pub(super) fn run(source: &Source) -> Outcome {
-    let loaded = load(source)?;
+    let mut loaded = load(source)?;
     let Some(config) = &loaded.config else { return Ok(()) };
+    check(config, &mut loaded.diagnostics);
+    if loaded.diagnostics.has_errors() {
+        return Err(Exit::misconfigured(loaded.diagnostics.render(&loaded.source, colour())));
+    }
     say(format_args!("{} is good: {}", loaded.source.name(), summary(config)))
 }
 

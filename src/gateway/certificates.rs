@@ -1,6 +1,9 @@
 //! What the site shows of itself in a TLS handshake: the certificate for the name that the client asks for.
 
-use crate::config::server::{Certificate, Tls};
+use crate::config::{
+    diagnostic::Diagnostics,
+    server::{Certificate, Tls},
+};
 use rustls::{
     RootCertStore, ServerConfig, SupportedCipherSuite,
     client::verify_server_name,
@@ -32,8 +35,14 @@ struct Certificates(Vec<Arc<CertifiedKey>>);
 /// The settings of handshakes.
 ///
 /// # Errors
-/// What the library does not take, although it was read.
-pub(super) fn compile(tls: &Tls) -> Result<Arc<ServerConfig>, Box<dyn Error>> {
+/// What the library does not take, although it was read, is noted in `diagnostics`.
+pub(super) fn compile_or_note(tls: &Tls, diagnostics: &mut Diagnostics) -> Result<Arc<ServerConfig>, ()> {
+    compile(tls).map_err(|fault| {
+        diagnostics.error(tls.span.clone(), format!("TLS cannot be served: {fault}"), "see the certificates");
+    })
+}
+
+fn compile(tls: &Tls) -> Result<Arc<ServerConfig>, Box<dyn Error>> {
     let provider = Arc::new(CryptoProvider { cipher_suites: SUITES.to_vec(), ..ring::default_provider() });
     let certified = |Certificate { chain, key }: &Certificate| {
         CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider).map(Arc::new)

@@ -4,6 +4,7 @@ pub mod answers;
 pub mod body;
 mod bond;
 mod certificates;
+pub mod check;
 mod dues;
 pub mod exchange;
 pub mod explain;

@@ -347,9 +347,7 @@ fn handshakes(
     if let Some(kept) = kept.and_then(|previous| previous.tls.clone()) {
         return Ok(Some(kept));
     }
-    certificates::compile(tls).map(Some).map_err(|fault| {
-        diagnostics.error(tls.span.clone(), format!("TLS cannot be served: {fault}"), "see the certificates");
-    })
+    certificates::compile_or_note(tls, diagnostics).map(Some)
 }
 
 fn site(server: &Server) -> Site {

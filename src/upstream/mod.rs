@@ -60,11 +60,7 @@ impl Upstreams {
             if let Some(target) = kept {
                 return target.clone();
             }
-            let tls = Tls::compile(section, &mut roots).unwrap_or_else(|problem| {
-                let remedy = "install the package that holds the system's certificates (ca-certificates)";
-                diagnostics.error(section.span.clone(), format!("https endpoints need {problem}"), remedy);
-                None
-            });
+            let tls = tls_of(section, &mut roots, diagnostics);
             let maker = Maker { workers: workers.clone(), metrics: metrics.clone(), tls };
             let target = Target::new(section.clone(), maker);
             if section.endpoints.iter().any(config::upstreams::Endpoint::is_resolved) {
@@ -76,6 +72,14 @@ impl Upstreams {
             target
         };
         Self(sections.iter().map(compile).collect())
+    }
+
+    /// Notes what [`Self::compile`] would.
+    pub fn check(sections: &[config::upstreams::Upstream], diagnostics: &mut Diagnostics) {
+        let mut roots = tls::Roots::default();
+        for section in sections {
+            tls_of(section, &mut roots, diagnostics);
+        }
     }
 
     /// The upstream at this place of the configuration.
@@ -98,4 +102,12 @@ impl Upstreams {
             target.0.settle(worker);
         }
     }
+}
+
+fn tls_of(section: &config::upstreams::Upstream, roots: &mut tls::Roots, diagnostics: &mut Diagnostics) -> Option<Tls> {
+    Tls::compile(section, roots).unwrap_or_else(|problem| {
+        let remedy = "install the package that holds the system's certificates (ca-certificates)";
+        diagnostics.error(section.span.clone(), format!("https endpoints need {problem}"), remedy);
+        None
+    })
 }

@@ -103,6 +103,23 @@ fn check_and_run_report_everything_at_once() {
 }
 
 #[test]
+fn check_refuses_what_run_would_refuse_on_this_machine() {
+    let dir = Dir::new();
+    dir.write("none.pem", "");
+    dir.write(
+        "gateway.toml",
+        "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"\"\n[upstreams]\nfar = \"https://127.0.0.1:1\"\n\
+         [[rules]]\ndest = \"far\"\nsession = \"off\"\n",
+    );
+    for command in ["check", "run"] {
+        let mut command = onedoor(&[command]);
+        let (code, _, err) =
+            finish(command.current_dir(dir.path()).env("SSL_CERT_FILE", "none.pem").env("SSL_CERT_DIR", dir.path()));
+        assert!(code == 78 && err.contains("gateway.toml:6:1") && err.contains("root certificates"), "{err}");
+    }
+}
+
+#[test]
 fn exit_codes_tell_usage_from_configuration() {
     let dir = Dir::new();
     assert_eq!(run(dir.path(), &["check", "-c", "missing.toml"]).0, 78);
