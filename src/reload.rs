@@ -99,15 +99,21 @@ pub async fn watch(source: Source, gateway: Arc<Gateway>, surroundings: Surround
     let mut asked = false;
     loop {
         match reload(&source, &gateway, &surroundings) {
-            Ok(false) if asked => tracing::info!("the configuration is the same as before"),
-            Ok(false) => told.clear(),
-            Ok(true) => {
+            Ok(None) if asked || !told.is_empty() => {
+                told.clear();
+                tracing::info!("the configuration is the same as before");
+            }
+            Ok(None) => {}
+            Ok(Some(warnings)) => {
                 loaded.add(Worker(0));
                 told.clear();
                 let current = gateway.current();
                 levels.set(current.config().log.level);
                 watched.follow(&source, &current.config().watched);
                 tracing::info!(rules = current.config().rules.len(), "the configuration was reloaded");
+                if !warnings.is_empty() {
+                    tracing::warn!(warnings, "the configuration is in use, and may not do what was meant");
+                }
             }
             // Something else in the directory changed, and the file is as wrong as it was.
             Err(why) if !asked && why == told => {}
@@ -136,18 +142,19 @@ async fn settle(changes: &mut mpsc::Receiver<()>) {
     }
 }
 
-/// Swaps in the configuration of now; `false` when it is the same as before.
-fn reload(source: &Source, gateway: &Gateway, surroundings: &Surroundings) -> Result<bool, String> {
+/// Swaps in the configuration of now, and returns what there is to be warned of; `None` when it is the same as before.
+fn reload(source: &Source, gateway: &Gateway, surroundings: &Surroundings) -> Result<Option<String>, String> {
     let loaded = source.load()?;
     let current = gateway.current();
     if let Some(config) = loaded.config.as_ref().filter(|_| !loaded.diagnostics.has_errors()) {
         if config == current.config() {
-            return Ok(false);
+            return Ok(None);
         }
         refuse_what_needs_a_restart(current.config(), config)?;
     }
+    let warnings = loaded.diagnostics.render(&loaded.source, false);
     gateway.swap(surroundings.compile(loaded, Some(&current), false)?);
-    Ok(true)
+    Ok(Some(warnings))
 }
 
 fn refuse_what_needs_a_restart(old: &Config, new: &Config) -> Result<(), String> {

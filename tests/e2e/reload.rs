@@ -61,6 +61,19 @@ fn a_broken_file_changes_nothing_and_says_why() {
 }
 
 #[test]
+fn what_is_to_be_warned_of_is_said_when_it_is_loaded_and_the_way_back_to_the_old_file_too() {
+    let app = Upstream::echo();
+    let gateway = Gateway::start(text(&app.url(), "one"));
+    gateway.replace(&text(&app.url(), "users/:id"));
+    let output = gateway.process.wait_for_output("may not do what was meant");
+    assert!(output.contains("`:id` is matched as it is written"), "{output}");
+    gateway.replace("this is = not [toml");
+    gateway.process.wait_for_output("was not reloaded");
+    gateway.replace(&text(&app.url(), "users/:id"));
+    gateway.process.wait_for_output("the same as before");
+}
+
+#[test]
 fn what_needs_a_restart_says_so() {
     let app = Upstream::echo();
     let gateway = Gateway::start(text(&app.url(), "one"));
