@@ -131,6 +131,9 @@ fn announce(config: &Config, entrances: &[Entrance], files: usize) -> Vec<String
     for address in &addresses {
         tracing::info!(address, workers, "listening");
     }
+    if let Some(address) = config.admin.listen {
+        tracing::info!(%address, "probes and metrics are served");
+    }
     if config.store.url == store::Url::Memory && !config.sessions.is_empty() {
         tracing::warn!("sessions live in this process's memory: they are lost when it ends");
     }

@@ -14,7 +14,7 @@ pub fn start(level: Level, pretty: bool, output: Output) -> Levels {
     let (filter, handle) = reload::Layer::new(ours(level));
     let registry = registry::Registry::default().with(filter);
     let outcome = if pretty {
-        let colour = std::io::stdout().is_terminal();
+        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let layer = fmt::layer().with_writer(output).with_target(false).with_ansi(colour);
         tracing::subscriber::set_global_default(registry.with(layer))
     } else {

@@ -248,6 +248,18 @@ fn lines_can_be_switched_off_and_made_pretty() {
 }
 
 #[test]
+fn it_says_where_it_can_be_reached() {
+    let app = Upstream::echo();
+    let gateway = open_gateway("", &app.url());
+    for (address, what) in [(gateway.address, "listening"), (gateway.admin, "probes and metrics are served")] {
+        eventually(what, || {
+            let told = lines(&gateway, what);
+            told.iter().any(|line| line.contains(&address.to_string())).then_some(())
+        });
+    }
+}
+
+#[test]
 fn a_proxy_that_nobody_trusts_is_told_about_once_with_the_line_to_add() {
     let app = Upstream::echo();
     let gateway = open_gateway("", &app.url());
