@@ -116,7 +116,11 @@ fn headers(config: &Config, cookies: &[String], fields: &[String]) -> Result<Hea
         headers.append(name, value);
     }
     let own = config.sessions.first().map_or("onedoor", |session| session.cookie.as_deref().unwrap_or("onedoor"));
-    let named = |cookie: &String| if cookie.contains('=') { cookie.clone() } else { format!("{own}={cookie}") };
+    let named = |cookie: &String| match cookie.split_once('=') {
+        Some((name, value)) if name == own || !value.trim_matches('=').is_empty() => cookie.clone(),
+        // What stands at its end pads the value.
+        _ => format!("{own}={cookie}"),
+    };
     if !cookies.is_empty() {
         let line = cookies.iter().map(named).collect::<Vec<_>>().join("; ");
         let line = HeaderValue::try_from(line).map_err(|_| Exit::new(code::USAGE, "--cookie is not a header value"))?;
@@ -144,4 +148,26 @@ fn local_port(config: &Config) -> Option<u16> {
         Listen::Tcp(address) => Some(address.port()),
         Listen::Unix(_) | Listen::Passed(_) => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, read};
+
+    #[test]
+    fn a_cookie_is_a_pair_a_whole_header_or_the_value_of_the_sessions() {
+        let text = "[session]\nformat = 'php'\nuser = 'id'\n[[rules]]\nredirect = '/'\n";
+        let config = read("", text, &Environment::default()).config.expect("a configuration");
+        for (given, line) in [
+            ("abc", "PHPSESSID=abc"),
+            ("YWI==", "PHPSESSID=YWI=="),
+            ("PHPSESSID=", "PHPSESSID="),
+            ("theme=dark", "theme=dark"),
+            ("a=b; PHPSESSID=abc", "a=b; PHPSESSID=abc"),
+        ] {
+            let headers = headers(&config, &[given.to_owned()], &[]).unwrap_or_else(|exit| panic!("{exit:?}"));
+            assert_eq!(headers[COOKIE], line);
+        }
+    }
 }
