@@ -8,7 +8,7 @@ use silence::Silence;
 use std::{
     future::poll_fn,
     io,
-    mem::MaybeUninit,
+    mem::{self, MaybeUninit},
     pin::Pin,
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -250,7 +250,7 @@ impl Way {
             return Poll::Pending;
         }
         self.waits = false;
-        let (mut from, mut to) = (Pin::new(from), Pin::new(to));
+        let (mut from, mut to, mut is_first) = (Pin::new(from), Pin::new(to), true);
         while !self.shut {
             while !self.rest.is_empty() {
                 let taken = ready!(to.as_mut().poll_write(cx, &self.rest))?;
@@ -264,10 +264,17 @@ impl Way {
                 self.leave(why);
                 continue;
             }
-            let mut piece = [const { MaybeUninit::uninit() }; PIECE_BYTES];
-            let mut piece = ReadBuf::uninit(&mut piece);
-            if !self.ended {
-                match from.as_mut().poll_read(cx, &mut piece) {
+            let mut room = [const { MaybeUninit::uninit() }; PIECE_BYTES];
+            let mut buffer;
+            // What goes on and on takes its turns with other tasks: only the first read is done at once.
+            let at_once = mem::take(&mut is_first);
+            let piece = if self.ended {
+                &[]
+            } else if let Some(read) = at_once.then(|| socket::read_now(&*from, &mut room)).flatten() {
+                read?
+            } else {
+                buffer = ReadBuf::uninit(&mut room);
+                match from.as_mut().poll_read(cx, &mut buffer) {
                     Poll::Pending => {
                         ready!(self.flush(to.as_mut(), cx))?;
                         // Without a budget nobody was asked who would wake it.
@@ -276,8 +283,8 @@ impl Way {
                     }
                     Poll::Ready(read) => read?,
                 }
-            }
-            let piece = piece.filled();
+                buffer.filled()
+            };
             if piece.is_empty() {
                 self.ended = true;
                 ready!(self.flush(to.as_mut(), cx))?;
