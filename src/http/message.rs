@@ -29,8 +29,8 @@ pub enum MessageFault {
     HeadersTooLarge,
 }
 
-/// Fields that RFC 9110 or the Fetch standard define to occur once; where they occur twice servers choose differently.
-const SINGLETONS: [HeaderName; 18] = [
+/// Fields that RFC 9110, RFC 6455 or the Fetch standard define to occur once; where they occur twice servers choose differently.
+const SINGLETONS: [HeaderName; 21] = [
     header::HOST,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
@@ -45,6 +45,9 @@ const SINGLETONS: [HeaderName; 18] = [
     header::IF_UNMODIFIED_SINCE,
     header::MAX_FORWARDS,
     header::FROM,
+    header::ACCESS_CONTROL_REQUEST_METHOD,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
     HeaderName::from_static("sec-fetch-site"),
     HeaderName::from_static("sec-fetch-mode"),
     HeaderName::from_static("sec-fetch-dest"),
