@@ -80,6 +80,13 @@ impl Arriving {
 
     fn pass_line(&mut self, bytes: &[u8]) -> usize {
         let end = memchr(b'\n', bytes);
+        if let (0, Some(end @ 2..)) = (self.line_bytes, end)
+            && !matches!(bytes[0], b'c' | b'C' | b't' | b'T')
+        {
+            // Whole, and neither of both: nothing of it matters.
+            self.part = Part::Lines;
+            return end + 1;
+        }
         let piece = &bytes[..end.unwrap_or(bytes.len())];
         let begin = self.line_bytes;
         let kept = piece.len().min(CODING.len().saturating_sub(begin));
