@@ -2,6 +2,7 @@
 
 pub mod arriving;
 pub mod connection;
+pub mod credit;
 mod door;
 pub mod drain;
 pub mod files;

@@ -2,6 +2,7 @@
 
 use super::{
     connection,
+    credit::Credited,
     door::{Door, House},
     drain::Closing,
     listener::{Accepted, Bound, Entrance, Listener, Role},
@@ -14,7 +15,6 @@ use crate::{
     http::peer::Peer,
     tasks::{self, TaskTracker, Worker, Workers},
 };
-use socket2::SockRef;
 use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -26,9 +26,9 @@ use tokio_util::sync::CancellationToken;
 /// How often connections to upstreams are looked over for unused ones.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
-/// What the kernel keeps for one client beyond what is on its way; without this, four times that. A quarter of it would
-/// cost downloads a quarter more CPU.
-const UNSENT_BYTES_MAX: u32 = 1024 * 1024;
+/// So many connections are accepted before those that are open have their turn: a crowd at the door waits there, not
+/// whoever is inside.
+const ACCEPTED_AT_ONCE: usize = 16;
 
 /// How long accepting rests when the process has no file descriptor left.
 const EXHAUSTED: Duration = Duration::from_millis(50);
@@ -137,6 +137,7 @@ async fn work(worker: Worker, Start { sockets, shared }: Start) {
 
 /// Accepts until the gateway drains, then empties the queue and closes it.
 async fn accept(listener: Listener, role: Role, worker: Worker, shared: Shared) {
+    let mut at_once = 0;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -144,7 +145,13 @@ async fn accept(listener: Listener, role: Role, worker: Worker, shared: Shared) 
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok(accepted) => begin(accepted, role, worker, &shared),
+            Ok(accepted) => {
+                begin(accepted, role, worker, &shared);
+                at_once = (at_once + 1) % ACCEPTED_AT_ONCE;
+                if at_once == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
             Err(error) if is_peers_fault(&error) => {}
             Err(error) => {
                 if shared.meter.crowd_told.is_due() {
@@ -175,16 +182,15 @@ fn begin(accepted: Accepted, role: Role, worker: Worker, shared: &Shared) {
     let house = House { gateway: shared.gateway.clone(), limits, closing: shared.closing.clone(), meter };
     match accepted {
         Accepted::Tcp(stream, address) => {
-            // Best effort: without them answers are only slower, and slow clients dearer.
+            // Best effort: without it answers are only slower.
             let _ = stream.set_nodelay(true);
-            let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
             let local_port = stream.local_addr().ok().map(|local| local.port());
             let peer = Peer::new(Some(address.ip()), local_port, false, worker);
             let peer = Peer { to_https: role == Role::ToHttps, ..peer };
             if !place.belongs_to(&peer, snapshot.site(), house.limits.connections) {
                 return;
             }
-            admit(stream, peer, door, house, place, &shared.connections);
+            admit(Credited::new(stream), peer, door, house, place, &shared.connections);
         }
         Accepted::Unix(stream) => {
             admit(stream, Peer::new(None, None, false, worker), door, house, place, &shared.connections);
