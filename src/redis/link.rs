@@ -14,7 +14,7 @@ use fred::{
 };
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -29,6 +29,8 @@ pub(super) const RECONNECT_MS: (u32, u32) = (50, 1_000);
 pub(super) const GREETING_MIN: Duration = Duration::from_secs(1);
 /// How often a connection that is down is tried beyond what its client does by itself.
 const PROBE: Duration = Duration::from_secs(1);
+/// How often a connection is used that nobody uses: servers, and what stands between, forget such.
+const IDLE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
 
 /// What a connection must have shown before commands are sent over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +47,7 @@ pub(super) enum Trust {
 #[derive(Debug)]
 pub(super) struct Link {
     /// For what is only read. What was written before has an answer, so that what is read then is not older.
-    pub(super) reader: Reader,
+    pub(super) reader: Arc<Reader>,
     /// For commands that may be sent twice when a connection breaks.
     pub(super) client: WithOptions<Client>,
     /// For those that may not.
@@ -65,8 +67,8 @@ impl Link {
         let often = if fail_fast { Some(1) } else { None };
         let again = client.with_options(&Options { timeout: Some(timeout), ..options(often) });
         let (up, (ended, end)) = (Arc::new(AtomicBool::new(false)), oneshot::channel());
-        tasks::background(keep(client, trust, up.clone(), health.clone(), end));
-        let reader = Reader::open(server, trust, timeout, health);
+        let reader = Arc::new(Reader::open(server, trust, timeout, health));
+        tasks::background(keep(client, Arc::downgrade(&reader), trust, up.clone(), health.clone(), end));
         Self { reader, client: again, once, trust, up, _ended: ended }
     }
 
@@ -118,7 +120,14 @@ pub(super) fn builder(server: &store::Redis, timeout: Duration) -> Builder {
 }
 
 /// Connects, watches, and connects again until `end`.
-async fn keep(client: Client, trust: Trust, up: Arc<AtomicBool>, health: Arc<Health>, mut end: oneshot::Receiver<()>) {
+async fn keep(
+    client: Client,
+    reader: Weak<Reader>,
+    trust: Trust,
+    up: Arc<AtomicBool>,
+    health: Arc<Health>,
+    mut end: oneshot::Receiver<()>,
+) {
     let (mut errors, mut connects) = (client.error_rx(), client.reconnect_rx());
     let mut router = client.connect();
     let fell = |error: &Error| health.fell(up.swap(false, Ordering::Relaxed), error);
@@ -140,6 +149,14 @@ async fn keep(client: Client, trust: Trust, up: Arc<AtomicBool>, health: Arc<Hea
             }
             _ = connects.recv() => true,
             () = time::sleep(PROBE), if !up.load(Ordering::Relaxed) => true,
+            () = time::sleep(IDLE), if up.load(Ordering::Relaxed) => {
+                if let Some(reader) = reader.upgrade() {
+                    reader.use_it();
+                }
+                // One that fails is told of above.
+                let _ = client.ping::<Value>(None).await;
+                false
+            }
         };
         // A server that is still loading accepts connections: only an answer proves that it serves.
         if connected && !up.load(Ordering::Relaxed) && deserves(&client, trust).await {

@@ -45,6 +45,12 @@ impl Reader {
         Self { desk, timeout, waits: trust == Trust::Blind, _ended: ended }
     }
 
+    /// Sees to it that the connection, if there is one, is used.
+    pub(super) fn use_it(&self) {
+        // Whether there is an answer in time is for the connection itself to see.
+        drop(self.desk.ask(&[Command::Ping], 0, crate::clock::now() + self.timeout));
+    }
+
     /// Asks a question that came up when it `begun`, of at most [`COMMANDS_MAX`](super::desk::COMMANDS_MAX) commands
     /// that may be executed twice. It is answered or has failed when its time is over.
     pub(super) async fn ask(

@@ -21,6 +21,8 @@ pub(super) enum Command<'c> {
     Exchange { key: &'c str, number: u64, milliseconds: u64 },
     /// The next command's key may be on its way to this server.
     Asking,
+    /// Nothing.
+    Ping,
 }
 
 /// How a script is named.
@@ -82,6 +84,7 @@ impl Command<'_> {
                 text(out, "GET");
             }
             Self::Asking => out.extend_from_slice(b"*1\r\n$6\r\nASKING\r\n"),
+            Self::Ping => out.extend_from_slice(b"*1\r\n$4\r\nPING\r\n"),
         }
     }
 }

@@ -191,6 +191,22 @@ async fn a_killed_connection_comes_back() {
 }
 
 #[tokio::test]
+async fn a_server_that_closes_idle_connections_keeps_ours() {
+    let server = Server::start(&["--timeout", "5"]);
+    let redis = connected(&server).await;
+    let ids = || -> Vec<String> {
+        let list = server.cli(&["client", "list"]);
+        let ours = list.lines().filter(|line| !line.contains("cmd=client"));
+        ours.filter_map(|line| line.split(' ').next().map(str::to_owned)).collect()
+    };
+    let (before, begun) = (ids(), clock::now());
+    assert_eq!(before.len(), 2);
+    until("longer than the server waits", async || begun.elapsed() > Duration::from_secs(8)).await;
+    assert_eq!(ids(), before);
+    assert!(!redis.degraded());
+}
+
+#[tokio::test]
 async fn a_server_that_refuses_is_an_outage_whose_text_holds_no_secret() {
     let server = Server::start(&["--requirepass", "right-horse"]);
     let mut config = server.config();
