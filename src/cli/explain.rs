@@ -8,6 +8,7 @@ use crate::{
     reload::Surroundings,
     tasks::{Worker, Workers},
     telemetry::{
+        events,
         metrics::{Metrics, families},
         output::Output,
     },
@@ -19,6 +20,7 @@ use http::{
 };
 use std::{io, net::IpAddr};
 use tokio::runtime;
+use tracing::Level;
 
 /// The request to explain.
 #[derive(Debug, Args)]
@@ -97,11 +99,15 @@ pub(super) fn ask<T>(loaded: Loaded, question: impl AsyncFnOnce(&Snapshot) -> T)
     runtime.block_on(async {
         let metrics = Metrics::new(1);
         let dropped = metrics.counter(&families::LOG_DROPPED, &[]);
-        let output = Output::start(io::sink(), dropped).map_err(|error| Exit::new(code::UNAVAILABLE, error))?;
-        let surroundings = Surroundings { workers: Workers::current(), output, metrics };
+        let output = Output::start(io::stderr(), dropped).map_err(|error| Exit::new(code::UNAVAILABLE, error))?;
+        // Why the store does not answer, for instance.
+        events::start(Level::WARN, true, output.clone());
+        let surroundings = Surroundings { workers: Workers::current(), output: output.clone(), metrics };
         let compiled = surroundings.compile(loaded, None, colour());
         let snapshot = compiled.map_err(Exit::misconfigured)?;
-        Ok(question(&snapshot).await)
+        let answer = question(&snapshot).await;
+        output.close();
+        Ok(answer)
     })
 }
 

@@ -90,13 +90,18 @@ pub(super) fn describe(error: &Error) -> String {
         ErrorKind::Timeout => "no answer in time".to_owned(),
         _ if is_code => format!("Redis answers {code}"),
         // What the system says arrives as Rust prints it for programmers.
-        ErrorKind::IO | ErrorKind::Tls => match details.split_once("message: \"").map(|(_, said)| said.split_once('"'))
-        {
-            Some(Some((said, _))) => said.to_owned(),
-            _ => format!("{}: {details}", error.kind().to_str()),
+        ErrorKind::IO | ErrorKind::Tls => match quoted(details, "message: \"").or(quoted(details, "error: \"")) {
+            Some(said) => said.to_owned(),
+            None => format!("{}: {details}", error.kind().to_str()),
         },
         kind => kind.to_str().to_owned(),
     }
+}
+
+/// What stands between `before` and the next quotation mark.
+fn quoted<'a>(text: &'a str, before: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(before)?;
+    rest.split_once('"').map(|(said, _)| said)
 }
 
 #[cfg(test)]
@@ -130,6 +135,8 @@ mod tests {
         assert_eq!(describe(ErrorKind::Unknown, "key"), "Unknown Error");
         let refused = r#"Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }"#;
         assert_eq!(describe(ErrorKind::IO, refused), "Connection refused");
+        let unknown = r#"Custom { kind: Uncategorized, error: "failed to lookup address information" }"#;
+        assert_eq!(describe(ErrorKind::IO, unknown), "failed to lookup address information");
         assert_eq!(describe(ErrorKind::IO, "the connection was lost"), "IO Error: the connection was lost");
         assert_eq!(describe(ErrorKind::Timeout, "Request timed out."), "no answer in time");
     }

@@ -1,7 +1,8 @@
 //! The command line: `check`, `explain`, `schema`, `import`, `health`, and exit codes that say who is to blame.
 
 use crate::harness::{
-    Dir, Redis, SECRET, Setup, Upstream, eventually, express_gateway, get, onedoor, open_gateway, record, store_session,
+    Dir, Redis, SECRET, Setup, Upstream, eventually, express_gateway, get, onedoor, open_gateway, record, signed,
+    store_session,
 };
 use std::{
     path::Path,
@@ -279,6 +280,25 @@ fn what_cannot_be_done_is_said_with_what_to_do() {
     ] {
         let (found, _, err) = run(dir.path(), &arguments);
         assert!(found == code && err.contains(text) && !err.contains("demo.toml"), "{arguments:?}: {found} {err}");
+    }
+}
+
+#[test]
+fn explain_and_decode_say_why_the_store_does_not_answer() {
+    let dir = Dir::new();
+    dir.write(
+        "gateway.toml",
+        format!(
+            "[admin]\nlisten = \"\"\n[store]\nurl = \"redis+unix:///no/such.sock\"\n[session]\nformat = \"express\"\n\
+             secrets = \"{SECRET}\"\nuser = \"user.id\"\n[[rules]]\npath = [\"/login\", \"/login/\"]\nredirect = \"/\"\n\
+             [[rules]]\ndest = \"http://127.0.0.1:1\"\n"
+        ),
+    );
+    let cookie = format!("connect.sid={}", signed("one", SECRET));
+    for arguments in [["explain", "GET", "/", "--cookie", &cookie].as_slice(), &["session", "decode", &cookie]] {
+        let (code, out, err) = run(dir.path(), arguments);
+        assert!(code == 0 && out.contains("verdict   unknown"), "{out}{err}");
+        assert!(err.contains("the store cannot be reached") && err.contains("No such file or directory"), "{err}");
     }
 }
 
