@@ -35,6 +35,10 @@ impl Django {
     }
 
     pub(super) fn read(&self, record: &[u8]) -> Result<Value, Absence> {
+        self.decode(record).map(vouched)
+    }
+
+    fn decode(&self, record: &[u8]) -> Result<Value, Absence> {
         if self.0.is_empty() {
             return Ok(match record {
                 [ZLIB, ..] => python::read(&zlib::unpack(record)?, Keys::Texts, Author::Python)?,
@@ -56,6 +60,16 @@ impl Django {
     }
 }
 
+/// Django's login writes three members at once, and without the other two the first is nobody to it.
+fn vouched(mut record: Value) -> Value {
+    let is_text = |name| matches!(record.member(name), Some(Value::Text(_)));
+    let is_vouched = is_text("_auth_user_backend") && is_text("_auth_user_hash");
+    if let (Value::Map(entries), false) = (&mut record, is_vouched) {
+        entries.retain(|(name, _)| name != "_auth_user_id");
+    }
+    record
+}
+
 /// Nothing is signed: an id that nobody was given has no record.
 pub(super) fn verify(cookie: Presented<'_>) -> Result<SessionId, Absence> {
     let value = unquote(cookie.value);
@@ -71,6 +85,7 @@ mod tests {
     use crate::session::value::json;
 
     const KEY: &str = "django-insecure-test-key";
+    const RECORD: &str = r#"{"_auth_user_id":"42","_auth_user_backend":"b","_auth_user_hash":""}"#;
 
     fn read(secrets: &[&str], record: &str) -> Result<String, Absence> {
         let secrets: Vec<_> = secrets.iter().map(|secret| Secret::new(*secret)).collect();
@@ -85,22 +100,36 @@ mod tests {
 
     #[test]
     fn with_secrets_only_signed_records_are_read() {
-        let data = URL_SAFE_NO_PAD.encode(r#"{"_auth_user_id":"42"}"#);
+        let data = URL_SAFE_NO_PAD.encode(RECORD);
         let record = signed(KEY, &data);
-        assert_eq!(read(&["newest", KEY], &record).as_deref(), Ok(r#"{"_auth_user_id":"42"}"#));
+        assert_eq!(read(&["newest", KEY], &record).as_deref(), Ok(RECORD));
         let other = URL_SAFE_NO_PAD.encode(r#"{"_auth_user_id":"43"}"#);
         for forged in [
             record.replace(&data, &other),
             signed("other", &data),
             format!("{data}:1vLzVw"),
             data.clone(),
-            r#"{"_auth_user_id":"42"}"#.to_owned(),
+            RECORD.to_owned(),
             signed(KEY, "?"),
             signed(KEY, &format!(".{data}")),
         ] {
             assert!(matches!(read(&[KEY], &forged), Err(Absence::Unreadable(_))), "{forged}");
         }
         assert!(matches!(read(&[], &record), Err(Absence::Unreadable(_))));
+    }
+
+    #[test]
+    fn without_its_backend_or_its_hash_a_user_is_nobody() {
+        assert_eq!(read(&[], RECORD).as_deref(), Ok(RECORD));
+        assert_eq!(read(&[], r#"{"_auth_user_id":"42","n":1}"#).as_deref(), Ok(r#"{"n":1}"#));
+        for name in ["_auth_user_backend", "_auth_user_hash"] {
+            for other in [
+                RECORD.replace(name, "x"),
+                RECORD.replace(&format!("\"{name}\":\""), &format!("\"{name}\":7,\"x\":\"")),
+            ] {
+                assert!(!read(&[], &other).unwrap().contains("_auth_user_id"), "{other}");
+            }
+        }
     }
 
     #[test]

@@ -67,7 +67,13 @@ fn is_time(value: &Value) -> bool {
         Value::Integer(text) => text.parse().is_ok_and(|number| (least..=most).contains(&number)),
         _ => false,
     };
-    parts.len() == RANGES.len() && parts.iter().zip(RANGES).all(fits)
+    let in_range = parts.len() == RANGES.len() && parts.iter().zip(RANGES).all(fits);
+    in_range && (parts[1] != Value::Integer("366".into()) || is_leap(&parts[0]))
+}
+
+fn is_leap(year: &Value) -> bool {
+    let Value::Integer(text) = year else { return false };
+    text.parse::<i64>().is_ok_and(|year| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0))
 }
 
 #[cfg(test)]
@@ -116,5 +122,13 @@ mod tests {
         for record in [&b""[..], b"\x92\xc0\x80", b"\x94\xc0\x80\xc0\xc0", b"\x80", b"\x93\xc0\x80", b"{}"] {
             assert!(matches!(read(record), Err(Absence::Unreadable(_))), "{record:x?}");
         }
+    }
+
+    #[test]
+    fn only_a_leap_year_has_a_366th_day() {
+        let is_day =
+            |year: i64, day: i64| is_time(&Value::List([year, day, 0, 0, 0, 0, 0, 0, 0].map(Value::integer).into()));
+        assert!(is_day(2028, 366) && is_day(2000, 366) && is_day(2026, 365));
+        assert!(!is_day(2026, 366) && !is_day(1900, 366) && !is_day(2028, 367));
     }
 }

@@ -162,10 +162,14 @@ impl Reader<'_> {
 
     /// A value with the name of its type; no name is `nil`.
     fn interface(&mut self) -> Result<Value, Fault> {
-        if self.counted()?.is_empty() {
+        let name = self.counted()?.to_owned();
+        if name.is_empty() {
             return Ok(Value::Null);
         }
         let id = self.type_id(true)?;
+        if !may_be(&name, id) {
+            return Err(Fault("a type that Go does not know"));
+        }
         self.uint()?;
         self.budget.open()?;
         let value = self.whole(id)?;
@@ -296,6 +300,21 @@ fn time(bytes: &[u8]) -> Option<Value> {
     input.take(if version == 1 { 2 } else { 3 }).ok()?;
     let time = Timestamp::new(seconds, nanoseconds).ok().filter(|_| input.is_empty() && nanoseconds >= 0)?;
     Some(Value::Shown(time.to_string().into()))
+}
+
+/// Whether Go knows a type by this name, written as the type of this id: those of the language are what they are, and what
+/// an app has registered has its package in its name, or brackets.
+fn may_be(name: &[u8], id: i64) -> bool {
+    let known = match name {
+        b"bool" => 1,
+        b"int" | b"int8" | b"int16" | b"int32" | b"int64" => 2,
+        b"uint" | b"uint8" | b"uint16" | b"uint32" | b"uint64" | b"uintptr" => 3,
+        b"float32" | b"float64" => 4,
+        b"string" => 6,
+        b"complex64" | b"complex128" => 7,
+        _ => return !(1..=7).contains(&id) || name.iter().any(|byte| b".[*/".contains(byte)),
+    };
+    id == known
 }
 
 #[cfg(test)]

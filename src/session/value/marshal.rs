@@ -93,7 +93,10 @@ impl<'a> Reader<'a> {
             }
             // Classes and modules are shown by name, a regular expression by its text.
             b'c' | b'm' | b'M' | b'/' => {
-                let shown = String::from_utf8_lossy(self.bytes()?).into();
+                let shown: SmolStr = String::from_utf8_lossy(self.bytes()?).into();
+                if kind != b'/' && shown.is_empty() {
+                    return Err(Fault("a class without a name"));
+                }
                 if kind == b'/' {
                     // Its options.
                     self.input.byte()?;

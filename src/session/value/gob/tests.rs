@@ -108,3 +108,13 @@ fn types_that_are_described_wrongly_are_refused() {
     assert!(read(b"\x04\xff\x84\x00\x00").is_err(), "not described");
     assert!(read(b"\x03\x02\x01\x01").is_err(), "not where it should be");
 }
+
+#[test]
+fn a_type_of_the_language_is_written_as_its_name_says() {
+    for (name, id) in [("int", 2), ("uint8", 3), ("string", 6), ("main.ID", 2), ("[]uint8", 5), ("User", 64)] {
+        assert!(may_be(name.as_bytes(), id), "{name} {id}");
+    }
+    for (name, id) in [("ynt", 2), ("int", 3), ("string", 64), ("s\u{f4}ring", 6), ("user", 6)] {
+        assert!(!may_be(name.as_bytes(), id), "{name} {id}");
+    }
+}
