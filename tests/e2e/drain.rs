@@ -129,7 +129,7 @@ fn an_address_in_use_is_69() {
     let taken = std::fs::read_to_string(gateway.file()).unwrap();
     let mut same = launch_with(&taken);
     assert_eq!(same.process.exit_code(), Some(69), "{}", same.output());
-    assert!(same.output().contains(&gateway.address.to_string()), "{}", same.output());
+    same.process.wait_for_output(&gateway.address.to_string());
     let foreign = TcpListener::bind("127.0.0.1:0").unwrap();
     let text = taken.replace(&gateway.address.to_string(), &foreign.local_addr().unwrap().to_string());
     assert_eq!(launch_with(&text).process.exit_code(), Some(69));
