@@ -39,5 +39,5 @@ fn a_socket_of_systemd_is_served_by_name_and_none_that_waits_is_refused() {
     dir.write("gateway.toml", other);
     let mut process = activate(&dir, &socket);
     assert_eq!(process.exit_code(), Some(69), "{}", process.output());
-    assert!(process.output().contains("FileDescriptorName"), "{}", process.output());
+    process.wait_for_output("FileDescriptorName");
 }
