@@ -19,7 +19,7 @@ fn survive_alone(name: &str, events: bool, mut chaos: impl FnMut(&Site, &mut Red
     if events {
         redis.ask(&["CONFIG", "SET", "notify-keyspace-events", "KA"]);
     }
-    let store = Store { url: redis.url(), homes: vec![redis.address(); SESSIONS + 1] };
+    let store = Store { url: redis.url(), homes: vec![redis.address(); SESSIONS + 1], is_bare: false };
     survive(name, store, |site| chaos(site, &mut redis));
 }
 
@@ -35,12 +35,31 @@ fn quiet() {
 #[test]
 fn the_listener_is_killed_over_and_over() {
     survive_both("the listener is killed every 150 ms", |_, redis| {
-        let list = redis.ask(&["CLIENT", "LIST"]).unwrap_or_default();
-        let listener = list.lines().find(|line| line.contains("name=onedoor-listener"));
-        if let Some(id) = listener.and_then(|line| line.split(' ').next()?.strip_prefix("id=")) {
-            redis.ask(&["CLIENT", "KILL", "ID", id]);
-        }
+        kill_listener(redis);
         pause(150);
+    });
+}
+
+fn kill_listener(redis: &Redis) {
+    let list = redis.ask(&["CLIENT", "LIST"]).unwrap_or_default();
+    let listener = list.lines().find(|line| line.contains("name=onedoor-listener"));
+    if let Some(id) = listener.and_then(|line| line.split(' ').next()?.strip_prefix("id=")) {
+        redis.ask(&["CLIENT", "KILL", "ID", id]);
+    }
+}
+
+#[test]
+fn keys_without_a_prefix_are_listened_to_now_and_then() {
+    let redis = Redis::start();
+    let store = Store { url: redis.url(), homes: vec![redis.address(); SESSIONS + 1], is_bare: true };
+    survive("no prefix, events are switched off and on, the listener is killed", store, |_| {
+        redis.ask(&["CONFIG", "SET", "notify-keyspace-events", "KA"]);
+        kill_listener(&redis);
+        pause(700);
+        kill_listener(&redis);
+        pause(100);
+        redis.ask(&["CONFIG", "SET", "notify-keyspace-events", ""]);
+        pause(2000);
     });
 }
 
@@ -82,8 +101,10 @@ fn redis_hangs_over_and_over() {
 fn events_are_switched_off_and_on() {
     survive_alone("notify-keyspace-events is switched off and on", true, |_, redis| {
         redis.ask(&["CONFIG", "SET", "notify-keyspace-events", ""]);
-        pause(700);
+        pause(2000);
         redis.ask(&["CONFIG", "SET", "notify-keyspace-events", "KA"]);
+        // Else they are turned to only seconds later.
+        kill_listener(redis);
         pause(700);
     });
 }
@@ -139,7 +160,7 @@ fn sentinels_replace_a_primary_that_is_killed_or_hangs() {
     let replica = Redis::replica_of(&primary);
     let sentinel = Sentinel::of(&primary);
     let mut pair = Pair { primary, replica };
-    let store = Store { url: sentinel.url(), homes: vec![pair.primary.address(); SESSIONS + 1] };
+    let store = Store { url: sentinel.url(), homes: vec![pair.primary.address(); SESSIONS + 1], is_bare: false };
     let mut hangs = false;
     survive("sentinel failover", store, |site| {
         site.undisturbed(|| {
@@ -166,7 +187,7 @@ fn sentinels_replace_a_primary_that_is_killed_or_hangs() {
 
 fn shared_by(cluster: &Cluster) -> Store {
     let homes = (0..=SESSIONS).map(|session| cluster.nodes[cluster.home_of(&key(session))].address()).collect();
-    Store { url: cluster.url(), homes }
+    Store { url: cluster.url(), homes, is_bare: false }
 }
 
 #[test]

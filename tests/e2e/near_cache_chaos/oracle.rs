@@ -16,18 +16,21 @@ const STALENESS: Duration = Duration::from_millis(1000);
 /// `[store] timeout`
 const TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) const SESSIONS: usize = 24;
+/// In how many rounds sessions change once. A round takes some forty milliseconds.
+const PACES: [usize; 3] = [1, 40, 120];
 
 /// Where a session's record is. PHP logs in again under the same id, as happens here all the time.
 pub(super) fn key(session: usize) -> String {
     format!("PHPREDIS_SESSION:{session:032}")
 }
 
-fn cookie(session: usize) -> String {
-    format!("PHPSESSID={session:032}")
-}
-
 fn record(user: usize) -> String {
     format!("user|a:1:{{s:2:\"id\";i:{user};}}")
+}
+
+/// One of Django's whose keys have no prefix.
+fn bare_record(user: usize) -> String {
+    format!("{{\"_auth_user_id\":\"{user}\"}}")
 }
 
 /// What is known of one session: since when it is there, gone, or perhaps one of both.
@@ -70,10 +73,13 @@ pub(super) struct Store {
     pub(super) url: String,
     /// Which server has the record of each session, one more than there are included.
     pub(super) homes: Vec<SocketAddr>,
+    /// Whether the records' keys have no prefix.
+    pub(super) is_bare: bool,
 }
 
 pub(super) struct Site {
     gateway: SocketAddr,
+    is_bare: bool,
     homes: Mutex<Vec<SocketAddr>>,
     truths: Vec<Truth>,
     /// Who holds it changes sessions, and nobody else does.
@@ -82,16 +88,30 @@ pub(super) struct Site {
 }
 
 impl Site {
+    /// A session's key, cookie and record.
+    fn words(&self, session: usize) -> [String; 3] {
+        match self.is_bare {
+            true => [format!("{session:032}"), format!("sessionid={session:032}"), bare_record(session)],
+            false => [key(session), format!("PHPSESSID={session:032}"), record(session)],
+        }
+    }
+
     /// Logs users in and out, over and over.
     fn change(&self) {
         let mut number = 0_usize;
         while !self.tally.stop.load(Ordering::SeqCst) {
             number += 1;
-            let index = number * 7 % SESSIONS;
-            let alive = !number.is_multiple_of(3);
+            // In every round each session has its turn. Some change every time; others stay longer than memory may be
+            // stale, or it could not be told whether it is.
+            let (index, round) = (number * 7 % SESSIONS, number / SESSIONS);
+            let pace = PACES[index % PACES.len()];
+            if !round.is_multiple_of(pace) {
+                continue;
+            }
+            let alive = (round / pace + index / PACES.len()).is_multiple_of(2);
             let changing = self.changing.lock().unwrap();
             self.truths[index].turn(None);
-            let (key, record) = (key(index), record(index));
+            let [key, _, record] = self.words(index);
             let set = ["SET", &key, &record, "EX", "600"];
             let delete = ["DEL", &key];
             if self.ask(index, if alive { &set } else { &delete }).is_some() {
@@ -108,7 +128,7 @@ impl Site {
         while !self.tally.stop.load(Ordering::SeqCst) {
             number += 5;
             let index = number % SESSIONS;
-            let cookie = cookie(index);
+            let [_, cookie, _] = self.words(index);
             let begun = Instant::now();
             let Some(response) = get("/").cookie(&cookie).try_send(self.gateway) else { continue };
             let ended = Instant::now();
@@ -227,6 +247,8 @@ fn slack() -> Duration {
 pub(super) fn survive(name: &str, store: Store, mut chaos: impl FnMut(&Site)) {
     let app = Upstream::echo();
     let url = &store.url;
+    let session =
+        if store.is_bare { "format = \"django\"\nprefix = \"\"" } else { "format = \"php\"\nuser = \"user.id\"" };
     let gateway = Gateway::start(format!(
         r#"
         [store]
@@ -234,8 +256,8 @@ pub(super) fn survive(name: &str, store: Store, mut chaos: impl FnMut(&Site)) {
         [store.cache]
         max_staleness = "1s"
         [session]
-        format = "php"
-        user = "user.id"
+        {session}
+        login = "/login"
         [upstreams]
         app = "{}"
         [[rules]]
@@ -249,6 +271,7 @@ pub(super) fn survive(name: &str, store: Store, mut chaos: impl FnMut(&Site)) {
     let truths = (0..SESSIONS).map(|_| Truth(Mutex::new(vec![(Instant::now(), Some(false))]))).collect();
     let site = Site {
         gateway: gateway.address,
+        is_bare: store.is_bare,
         homes: Mutex::new(store.homes),
         truths,
         changing: Mutex::default(),
@@ -274,18 +297,19 @@ pub(super) fn survive(name: &str, store: Store, mut chaos: impl FnMut(&Site)) {
         drop(stop);
     });
     let recovery = Instant::now();
-    let (key, cookie) = (key(SESSIONS), cookie(SESSIONS));
-    crate::harness::eventually("the store is whole", || {
-        site.ask(SESSIONS, &["SET", &key, &record(SESSIONS), "EX", "600"])
-    });
+    let [key, cookie, record] = site.words(SESSIONS);
+    crate::harness::eventually("the store is whole", || site.ask(SESSIONS, &["SET", &key, &record, "EX", "600"]));
     crate::harness::eventually("all is well", || {
         (get("/").cookie(&cookie).send(gateway.address).status() == 200 && gateway.measures(ARMED)).then_some(())
     });
     let (recovery, tally) = (recovery.elapsed(), &site.tally);
     let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
     let wrong = tally.wrong.lock().unwrap();
+    let page = get("/metrics").send(gateway.admin).text();
+    let hits = page.lines().find(|line| line.contains("memory_total") && line.contains("\"hit\""));
+    let hits = hits.and_then(|line| line.rsplit(' ').next()).unwrap_or_default();
     eprintln!(
-        "report: {name}: {} passed, {} refused, {} unavailable; stalest {:?}, slowest {:?}, well after {:?}; {} wrong",
+        "report: {name}: {} passed, {hits} from memory, {} refused, {} unavailable; stalest {:?}, slowest {:?}, well after {:?}; {} wrong",
         count(&tally.passed),
         count(&tally.refused),
         count(&tally.unavailable),
