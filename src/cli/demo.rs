@@ -30,8 +30,8 @@ pub(super) fn run(options: &Options) -> Outcome {
     ];
     let environment = Environment::from_iter(variables);
     let loaded = config::read("demo.toml", include_str!("demo.toml"), &environment);
-    if let [finding, ..] = loaded.diagnostics.sorted().as_slice() {
-        // Nothing in the file can be wrong but what the command line has put there.
+    // Nothing in the file can be wrong but what the command line has put there.
+    if let Some(finding) = loaded.diagnostics.sorted().first() {
         let remedy = finding.remedy.as_deref().unwrap_or_default();
         return Err(Exit::new(code::USAGE, format_args!("{}: {remedy}", finding.message)));
     }

@@ -54,12 +54,10 @@ fn check(text: &str, keeps_encoded_slash: bool) -> Result<(), Fault> {
 /// The first segment that stands for any segment in other routers (`:id`, `[id]`, `{id}`, `<id>`), and the path with `*`
 /// instead.
 fn placeholder(text: &str) -> Option<(&str, String)> {
-    let is_wrapped = |segment: &str| {
-        [('[', ']'), ('{', '}'), ('<', '>')]
-            .iter()
-            .any(|(open, close)| segment.starts_with(*open) && segment.ends_with(*close))
+    let is_placeholder = |segment: &&str| {
+        let bytes = segment.as_bytes();
+        matches!(bytes, [b':', _, ..] | [b'[', .., b']'] | [b'{', .., b'}'] | [b'<', .., b'>'])
     };
-    let is_placeholder = |segment: &&str| is_wrapped(segment) || segment.len() > 1 && segment.starts_with(':');
     let segment = text.split('/').find(is_placeholder)?;
     let meant = text.split('/').map(|segment| if is_placeholder(&segment) { "*" } else { segment });
     Some((segment, meant.collect::<Vec<_>>().join("/")))
