@@ -30,7 +30,7 @@ fn record(user: usize) -> String {
 
 /// One of Django's whose keys have no prefix.
 fn bare_record(user: usize) -> String {
-    format!("{{\"_auth_user_id\":\"{user}\"}}")
+    format!(r#"{{"_auth_user_id":"{user}","_auth_user_backend":"b","_auth_user_hash":"h"}}"#)
 }
 
 /// What is known of one session: since when it is there, gone, or perhaps one of both.
