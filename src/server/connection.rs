@@ -1,6 +1,7 @@
 //! One client connection: HTTP/1.1 within its limits.
 
 use super::{
+    credit,
     drain::Closing,
     meter::Meter,
     timed::{Activity, Busy, Timed},
@@ -115,7 +116,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     match client.downcast::<TokioIo<Timed<S>>>() {
-        Ok(parts) => tunnel.pass(parts.io.into_inner().into_inner(), &parts.read_buf, closing.begins()).await,
+        Ok(parts) => match credit::bare(parts.io.into_inner().into_inner()) {
+            Ok(socket) => tunnel.pass(socket, &parts.read_buf, closing.begins()).await,
+            Err(stream) => tunnel.pass(stream, &parts.read_buf, closing.begins()).await,
+        },
         Err(client) => tunnel.pass(TokioIo::new(client), &[], closing.begins()).await,
     }
 }

@@ -2,6 +2,7 @@
 
 use socket2::SockRef;
 use std::{
+    any::Any,
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -27,6 +28,19 @@ const PROVEN_BYTES: usize = 512 * 1024;
 pub struct Credited {
     stream: TcpStream,
     unproven: usize,
+}
+
+/// A client's socket itself, for what has limits of its own; what is no such stream comes back.
+///
+/// # Errors
+/// The stream, if it is another.
+pub fn bare<S: 'static>(stream: S) -> Result<TcpStream, S> {
+    let mut stream = Some(stream);
+    let credited = (&mut stream as &mut dyn Any).downcast_mut::<Option<Credited>>().and_then(Option::take);
+    match (credited, stream) {
+        (Some(credited), _) => Ok(credited.stream),
+        (None, stream) => Err(stream.expect("nobody took it")),
+    }
 }
 
 impl Credited {
@@ -124,5 +138,7 @@ mod tests {
         assert!(written.is_ok() && read.is_ok());
         let then = taken_for(&mut credited).await;
         assert!(then > first + PROVEN_BYTES, "{first}, then {then}");
+        assert!(bare(7).is_err_and(|stream| stream == 7));
+        assert!(bare(credited).is_ok());
     }
 }
