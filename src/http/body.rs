@@ -178,6 +178,10 @@ impl Streamed {
         };
         match frame {
             None => {
+                // What broke off never comes to its end, however often it is asked.
+                if let Some(fault) = self.progress.fault() {
+                    return Poll::Ready(Some(Err(fault)));
+                }
                 self.progress.read(|state| state.ended = true);
                 Poll::Ready(None)
             }

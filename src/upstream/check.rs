@@ -56,12 +56,12 @@ async fn ask(upstream: &Inner, endpoint: &Endpoint, health: &Health) -> Result<(
         Host::Literal(host) => host.clone(),
         Host::Auto | Host::Client | Host::Upstream => endpoint.authority().clone(),
     };
-    let mut request = Request::new(RequestBody::none());
+    let mut request = Box::new(Request::new(RequestBody::none()));
     *request.uri_mut() = health.path.clone().into();
     let headers = request.headers_mut();
     headers.insert(HOST, host);
     headers.insert(USER_AGENT, HeaderValue::from_static("onedoor"));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    let status = connection.send(request).await.map_err(|error| Failure::from(error.into_error()))?.status();
+    let status = connection.send(request, false).await.map_err(|(failure, _)| failure)?.status();
     if status.as_u16() < 400 { Ok(()) } else { Err(Failure::Invalid(format!("it answered {status}"))) }
 }

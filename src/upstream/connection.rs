@@ -1,30 +1,24 @@
 //! A connection to an endpoint.
 
 use super::{
-    failure::{Failure, describe},
-    replay::Replay,
+    failure::{self, Failure, describe},
+    form,
+    http1::{Lost, Socket, Wire},
+    replay::{self, Replay},
     shared::{Shared, Stream},
     tls::{self, Tls},
-    written::{Keeping, OnSocket, Written},
 };
-use crate::{config::upstreams::Endpoint, http::body::RequestBody, tasks};
+use crate::{config::upstreams::Endpoint, http::body::RequestBody};
 use bytes::Bytes;
 use http::{
     Request, Response,
     uri::{Authority, Scheme},
 };
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1},
-    upgrade::{Parts, Upgraded},
-};
-use hyper_util::rt::TokioIo;
-use pin_project_lite::pin_project;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
 use std::{
-    future::Future,
     io,
     net::SocketAddr,
-    pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
@@ -34,19 +28,14 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-/// The most that hyper reads ahead or collects to write on one connection.
-const BUFFER_BYTES_MAX: usize = 128 * 1024;
-
 /// An open connection for one request: of its own, or shared with others.
 #[derive(Debug)]
 pub(super) enum Connection {
     /// HTTP/1.1, which serves one request at a time.
     Http1 {
-        sender: http1::SendRequest<RequestBody>,
+        wire: Box<Wire>,
         /// How long it may be kept unused, where the upstream said so.
         keepalive: Option<Duration>,
-        /// The last head that may be wanted again.
-        written: Written,
     },
     /// A place on one of HTTP/2.
     Http2(Stream),
@@ -61,6 +50,18 @@ pub(super) enum Speaks {
     Http1,
 }
 
+/// What has become of a request that got no answer. What may be sent again is as it was.
+pub(super) enum Fate {
+    /// Nothing of it was sent.
+    Unsent(Box<Request<RequestBody>>),
+    /// The upstream did not look at it.
+    Refused(Option<Box<Request<RequestBody>>>),
+    /// The upstream ended it, and nothing else.
+    Reset,
+    /// It may have run; it is here if it may run twice without harm.
+    Lost(Option<Box<Request<RequestBody>>>),
+}
+
 impl Connection {
     /// Connects within `timeout`, TLS included.
     pub(super) async fn open(
@@ -72,7 +73,7 @@ impl Connection {
     ) -> Result<Self, Failure> {
         let opening = async {
             if let Some(socket) = &spec.socket {
-                return Ok(Self::start(UnixStream::connect(socket).await?).await?);
+                return Ok(Self::start(Socket::Unix(UnixStream::connect(socket).await?)));
             }
             let tcp = match address {
                 Some(address) => TcpStream::connect(address).await?,
@@ -80,28 +81,22 @@ impl Connection {
             };
             tcp.set_nodelay(true)?;
             let Some(tls) = tls else {
-                return Ok(if spec.h2c { Self::share(tcp, spec).await? } else { Self::start(tcp).await? });
+                return Ok(if spec.h2c { Self::share(tcp, spec).await? } else { Self::start(Socket::Tcp(tcp)) });
             };
             let connector = TlsConnector::from(tls.settings(speaks).clone());
             let stream = connector.connect(tls.name_of(spec)?, tcp).await?;
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
-            Ok(if is_http2 { Self::share(stream, spec).await? } else { Self::start(stream).await? })
+            if is_http2 {
+                return Ok(Self::share(stream, spec).await?);
+            }
+            Ok(Self::start(Socket::Tls(Box::new(stream))))
         };
         let overdue = |_| Failure::Unreachable(format!("no connection within {timeout:?}"));
         tokio::time::timeout(timeout, opening).await.map_err(overdue)?
     }
 
-    async fn start(io: impl AsyncRead + AsyncWrite + OnSocket + Unpin + Send + 'static) -> io::Result<Self> {
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(BUFFER_BYTES_MAX);
-        let written = Written::default();
-        let io = TokioIo::new(Keeping::new(io, written.clone()));
-        let (sender, driver) = builder.handshake(io).await.map_err(io::Error::other)?;
-        tasks::background(async move {
-            // What goes wrong on it is also told to whoever waits for its answer.
-            let _ = driver.with_upgrades().await;
-        });
-        Ok(Self::Http1 { sender, keepalive: None, written })
+    fn start(socket: Socket) -> Self {
+        Self::Http1 { wire: Box::new(Wire::new(socket)), keepalive: None }
     }
 
     async fn share(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, spec: &Endpoint) -> io::Result<Self> {
@@ -112,9 +107,9 @@ impl Connection {
     }
 
     /// Whether the other side has not closed it, as far as is known.
-    pub(super) fn is_open(&self) -> bool {
+    pub(super) fn is_open(&mut self) -> bool {
         match self {
-            Self::Http1 { sender, .. } => !sender.is_closed(),
+            Self::Http1 { wire, .. } => wire.is_open(),
             Self::Http2(stream) => stream.is_open(),
         }
     }
@@ -134,20 +129,63 @@ impl Connection {
         }
     }
 
-    /// Waits until the exchange before this one has left the wire; `false` if that does not come at once.
-    pub(super) async fn is_ready(&mut self) -> bool {
-        let Self::Http1 { sender, .. } = self else { return true };
-        if sender.is_ready() {
-            return true;
+    /// The same as [`Self::is_open`], as far as the system knows: the next request can be sent only once.
+    pub(super) fn is_open_for_sure(&self) -> bool {
+        match self {
+            Self::Http1 { wire, .. } => wire.is_silent(),
+            Self::Http2(stream) => stream.is_open(),
         }
-        tokio::task::yield_now().await;
-        sender.is_ready()
     }
 
-    /// The next request can be sent only once: if the connection turns out to be closed, it is returned unsent.
-    pub(super) fn look_twice(&self) {
-        if let Self::Http1 { written, .. } = self {
-            written.doubt();
+    /// Sends a request, which is written for HTTP/1.1, and waits for the head of its answer. The body comes with it over
+    /// HTTP/2; over HTTP/1.1 it is read from here. Where a request cannot be sent `again`, it need not be kept.
+    pub(super) async fn send(
+        &mut self,
+        mut request: Box<Request<RequestBody>>,
+        again: bool,
+    ) -> Result<Response<Option<Incoming>>, (Failure, Fate)> {
+        match self {
+            Self::Http1 { wire, .. } => match wire.exchange(&mut request).await {
+                Ok(head) => Ok(head.map(|()| None)),
+                Err(Lost { failure, unsent: true }) => Err((failure, Fate::Unsent(request))),
+                Err(Lost { failure, unsent: false }) => {
+                    Err((failure, Fate::Lost(replay::may_run_twice(&request).then_some(request))))
+                }
+            },
+            // Boxed: every request over HTTP/1.1 would carry its size.
+            Self::Http2(stream) => Box::pin(send_shared(stream, request, again)).await,
+        }
+    }
+
+    /// The next frame of the answer's body, where it is read from here.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        match self {
+            Self::Http1 { wire, .. } => wire.poll_frame(cx),
+            Self::Http2(_) => Poll::Ready(None),
+        }
+    }
+
+    /// Whether nothing more is to be read of the answer's body from here.
+    pub(super) fn is_over(&self) -> bool {
+        match self {
+            Self::Http1 { wire, .. } => wire.is_over(),
+            Self::Http2(_) => true,
+        }
+    }
+
+    /// How much more is to be read of the answer's body from here.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1 { wire, .. } => wire.size_hint(),
+            Self::Http2(_) => SizeHint::with_exact(0),
+        }
+    }
+
+    /// The answer has passed to its end. Returns the connection if it is to be kept.
+    pub(super) fn finish(self) -> Option<Self> {
+        match self {
+            Self::Http1 { wire, keepalive } => Some(Self::Http1 { wire: wire.finish()?, keepalive }),
+            Self::Http2(_) => None,
         }
     }
 
@@ -158,37 +196,39 @@ impl Connection {
         }
     }
 
-    /// Whether others use it, too.
-    pub(super) fn is_shared(&self) -> bool {
-        matches!(self, Self::Http2(_))
-    }
-
-    /// What it takes to send a request again. A shared connection may say of any request that it was not looked at, so
-    /// there what has a body is kept, too.
-    pub(super) fn replay(&self, request: &mut Request<RequestBody>) -> Option<Replay> {
+    /// The connection itself, and what was read ahead of it: HTTP is not spoken on it any more.
+    pub(super) fn into_socket(self) -> Option<(Socket, Bytes)> {
         match self {
-            Self::Http1 { written, .. } => Replay::of_written(request, written),
-            Self::Http2(_) => Replay::of_any(request),
-        }
-    }
-
-    /// Sends a request, which is written for HTTP/1.1. The error holds the request if not a byte of it was sent; boxed,
-    /// so that it is not what makes an answer large.
-    pub(super) fn send(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, Box<TrySendError<Request<RequestBody>>>>> + use<> {
-        match self {
-            Self::Http1 { sender, .. } => Answer::Http1 { answer: sender.try_send_request(request) },
-            Self::Http2(stream) => Answer::Http2 { answer: stream.send(request) },
+            Self::Http1 { wire, .. } => wire.into_socket(),
+            Self::Http2(_) => None,
         }
     }
 }
 
-/// The socket under a connection that speaks no HTTP any more, and what was read ahead of it; unless there is TLS between.
-pub(super) fn bare(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
-    let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<Keeping<TcpStream>>>()?;
-    Ok((io.into_inner().into_inner(), read_buf))
+/// A shared connection may say of any request that it was not looked at, so there what has a body is kept, too.
+async fn send_shared(
+    stream: &Stream,
+    mut request: Box<Request<RequestBody>>,
+    again: bool,
+) -> Result<Response<Option<Incoming>>, (Failure, Fate)> {
+    let replay = if again { Some(Replay::of_any(&mut request)) } else { None };
+    match stream.send(*request).await {
+        Ok(response) => Ok(response.map(Some)),
+        Err(mut error) => {
+            let unsent = error.take_message();
+            let error = error.into_error();
+            let fate = match unsent {
+                Some(mut unsent) => {
+                    form::to_http1(&mut unsent);
+                    Fate::Unsent(Box::new(unsent))
+                }
+                None if failure::is_refused(&error) => Fate::Refused(replay.and_then(Replay::into_request)),
+                None if failure::is_reset(&error) => Fate::Reset,
+                None => Fate::Lost(replay.and_then(Replay::twice)),
+            };
+            Err((error.into(), fate))
+        }
+    }
 }
 
 /// The addresses of an endpoint's name.
@@ -196,29 +236,4 @@ async fn addresses(spec: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
     let found = lookup_host((spec.host.as_str(), spec.port)).await;
     let addresses: Vec<_> = found.map_err(|error| Failure::NoEndpoint(describe(&error)))?.collect();
     if addresses.is_empty() { Err(Failure::NoEndpoint("its name has no address".to_owned())) } else { Ok(addresses) }
-}
-
-pin_project! {
-    /// The answer of either kind of connection.
-    #[project = Projected]
-    enum Answer<A, B> {
-        Http1 { #[pin] answer: A },
-        Http2 { #[pin] answer: B },
-    }
-}
-
-impl<A, B, T, E> Future for Answer<A, B>
-where
-    A: Future<Output = Result<T, E>>,
-    B: Future<Output = Result<T, E>>,
-{
-    type Output = Result<T, Box<E>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            Projected::Http1 { answer } => answer.poll(cx),
-            Projected::Http2 { answer } => answer.poll(cx),
-        }
-        .map_err(Box::new)
-    }
 }

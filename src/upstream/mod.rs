@@ -10,6 +10,7 @@ mod endpoint;
 mod failure;
 mod form;
 mod health;
+pub mod http1;
 mod meter;
 mod outage;
 mod pool;
@@ -22,7 +23,6 @@ mod streaming;
 mod target;
 mod tls;
 mod tunnel;
-mod written;
 
 use crate::{
     config::{self, diagnostic::Diagnostics},

@@ -63,7 +63,7 @@ impl Pool {
                 return Some(connection);
             }
             loop {
-                let Idle { connection, until } = kept.idle.pop()?;
+                let Idle { mut connection, until } = kept.idle.pop()?;
                 if until > now && connection.is_open() {
                     return Some(connection);
                 }
@@ -73,11 +73,8 @@ impl Pool {
 
     /// Keeps a connection whose last exchange ended cleanly.
     pub(super) fn keep(&self, connection: Connection) {
-        if matches!(connection, Connection::Http2(_)) {
-            return;
-        }
         let keepalive = connection.keepalive().map_or(self.keepalive, |theirs| theirs.min(self.keepalive));
-        if !keepalive.is_zero() && connection.is_open() {
+        if !keepalive.is_zero() {
             let until = clock::now() + keepalive;
             self.locked(|kept| kept.idle.push(Idle { connection, until }));
         }
@@ -135,7 +132,7 @@ impl Pool {
     pub(super) fn close_unused(&self) {
         let now = clock::now();
         self.locked(|kept| {
-            kept.idle.retain(|kept| kept.until > now && kept.connection.is_open());
+            kept.idle.retain_mut(|kept| kept.until > now && kept.connection.is_open());
             let Some(then) = now.checked_sub(self.keepalive) else { return };
             kept.shared.retain(|shared| shared.is_open() && !shared.is_unused_since(then));
         });

@@ -1,19 +1,11 @@
-//! What it takes to send a request again: its head as text, which is cheaper to write than a map is to copy.
+//! What it takes to send a request again that is given away when it is sent: its head as text, which is cheaper to write
+//! than a map is to copy.
 
-use super::written::{self, Written};
 use crate::http::body::{RequestBody, Rewind};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-
-/// A request that may have to be sent again.
-pub(super) enum Replay {
-    /// As it was before it was sent.
-    Noted(Noted),
-    /// As its connection wrote it: one that may run twice without harm and has no body.
-    Written(Written),
-}
+use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 /// A request as it was before it was sent.
-pub(super) struct Noted {
+pub(super) struct Replay {
     method: Method,
     target: Uri,
     /// Lines of `name:value`; neither holds a line end, a name no colon.
@@ -22,46 +14,23 @@ pub(super) struct Noted {
 }
 
 /// Whether a request may run twice without harm (RFC 9110 section 9.2.2) and has no body.
-fn may_run_twice(request: &Request<RequestBody>) -> bool {
+pub(super) fn may_run_twice(request: &Request<RequestBody>) -> bool {
     request.body().progress().is_none() && request.method().is_idempotent()
 }
 
 impl Replay {
     /// Notes `request`, if it may run twice without harm and has no body.
     pub(super) fn of(request: &Request<RequestBody>) -> Option<Self> {
-        may_run_twice(request).then(|| Self::Noted(Noted::of(request, None)))
-    }
-
-    /// The same, for a request that is about to be sent on the connection of `written`.
-    pub(super) fn of_written(request: &Request<RequestBody>, written: &Written) -> Option<Self> {
-        may_run_twice(request).then(|| Self::Written(written.begin()))
+        may_run_twice(request).then(|| Self::note(request, None))
     }
 
     /// Notes `request`, whatever it asks for. From now on the beginning of its body is kept.
-    pub(super) fn of_any(request: &mut Request<RequestBody>) -> Option<Self> {
+    pub(super) fn of_any(request: &mut Request<RequestBody>) -> Self {
         let body = request.body_mut().rewind();
-        Some(Self::Noted(Noted::of(request, body)))
+        Self::note(request, body)
     }
 
-    /// The request anew, if it may run twice without harm and has no body.
-    pub(super) fn twice(self) -> Option<Box<Request<RequestBody>>> {
-        match &self {
-            Self::Noted(noted) if noted.body.is_some() || !noted.method.is_idempotent() => None,
-            Self::Noted(_) | Self::Written(_) => self.into_request(),
-        }
-    }
-
-    /// The request anew, unless more of its body is gone than was kept.
-    pub(super) fn into_request(self) -> Option<Box<Request<RequestBody>>> {
-        match self {
-            Self::Noted(noted) => noted.into_request().map(Box::new),
-            Self::Written(written) => written.request().map(Box::new),
-        }
-    }
-}
-
-impl Noted {
-    fn of(request: &Request<RequestBody>, body: Option<Rewind>) -> Self {
+    fn note(request: &Request<RequestBody>, body: Option<Rewind>) -> Self {
         let mut fields = Vec::with_capacity(1024);
         for (name, value) in request.headers() {
             fields.extend_from_slice(name.as_str().as_bytes());
@@ -72,25 +41,33 @@ impl Noted {
         Self { method: request.method().clone(), target: request.uri().clone(), fields, body }
     }
 
-    fn into_request(self) -> Option<Request<RequestBody>> {
+    /// The request anew, if it may run twice without harm and has no body.
+    pub(super) fn twice(self) -> Option<Box<Request<RequestBody>>> {
+        if self.body.is_none() && self.method.is_idempotent() { self.into_request() } else { None }
+    }
+
+    /// The request anew, unless more of its body is gone than was kept.
+    pub(super) fn into_request(self) -> Option<Box<Request<RequestBody>>> {
         let field = |line: &[u8]| {
             let colon = line.iter().position(|byte| *byte == b':')?;
             let name = HeaderName::from_bytes(&line[..colon]).ok()?;
             Some((name, HeaderValue::from_bytes(&line[colon + 1..]).ok()?))
         };
-        let mut headers = HeaderMap::new();
-        for (name, value) in self.fields.split(|byte| *byte == b'\n').filter_map(field) {
-            headers.append(name, value);
-        }
         let body = self.body.map_or_else(|| Some(RequestBody::none()), Rewind::again)?;
-        Some(written::request(self.method, self.target, headers, body))
+        let mut request = Box::new(Request::new(body));
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.target;
+        *request.version_mut() = Version::HTTP_11;
+        for (name, value) in self.fields.split(|byte| *byte == b'\n').filter_map(field) {
+            request.headers_mut().append(name, value);
+        }
+        Some(request)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::Version;
 
     #[test]
     fn a_request_comes_back_as_it_was() {

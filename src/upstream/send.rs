@@ -2,10 +2,10 @@
 
 use super::{
     answer,
-    connection::{Connection, Speaks},
+    connection::{Connection, Fate, Speaks},
     endpoint::Place,
-    failure::{self, Failure},
-    form,
+    failure::Failure,
+    form, replay,
     streaming::{Lease, Streaming},
 };
 use crate::{
@@ -100,22 +100,18 @@ pub(super) async fn exchange(
     let speaks = if asked.websocket { Speaks::Http1 } else { Speaks::Any };
     while let Some(mut kept) = (!fresh).then(|| place.endpoint().pool(asked.worker).take(speaks, asked.begun)).flatten()
     {
-        if !kept.is_ready().await {
+        let repeats = asked.section.retries > 0 && replay::may_run_twice(&request);
+        if !repeats && !kept.is_open_for_sure() {
             continue;
         }
-        let replay = if asked.section.retries == 0 { None } else { kept.replay(&mut request) };
-        if replay.is_none() {
-            kept.look_twice();
-        }
-        match answer(&mut kept, request, asked).await {
+        match answer(&mut kept, request, asked, asked.section.retries > 0).await {
             Ok(response) => return accept(response, asked, kept, place, asked.begun),
             Err((_, Fate::Unsent(unsent))) => request = unsent,
             Err((failure, fate)) => {
                 let counts = matches!(failure, Failure::TimedOut) || matches!(fate, Fate::Reset);
-                let again = match (fate, replay, &failure) {
-                    (Fate::Refused, Some(replay), _) => replay.into_request().map_or(Again::No, Again::Stale),
-                    (Fate::Lost, Some(replay), Failure::Unreachable(_)) => {
-                        replay.twice().map_or(Again::No, Again::Stale)
+                let again = match (fate, &failure) {
+                    (Fate::Refused(Some(again)), _) | (Fate::Lost(Some(again)), Failure::Unreachable(_)) => {
+                        Again::Stale(again)
                     }
                     _ => Again::No,
                 };
@@ -134,23 +130,16 @@ pub(super) async fn exchange(
             return Err(Miss { failure, place, again: Again::Unsent(request), counts: true });
         }
     };
-    let replay = if asked.section.retries > 0 && (asked.elsewhere || fresh.is_shared()) {
-        fresh.replay(&mut request)
-    } else {
-        None
-    };
     let sent = if asked.elsewhere { clock::now() } else { asked.begun };
-    match answer(&mut fresh, request, asked).await {
+    match answer(&mut fresh, request, asked, asked.section.retries > 0).await {
         Ok(response) => accept(response, asked, fresh, place, sent),
         Err((failure, fate)) => {
-            let is_refused = matches!(fate, Fate::Refused);
+            let is_refused = matches!(fate, Fate::Refused(_));
             let counts = !is_refused && matches!(failure, Failure::TimedOut | Failure::Unreachable(_));
-            let again = match (fate, replay, &failure) {
-                (Fate::Unsent(unsent), ..) => Again::Unsent(unsent),
-                (Fate::Refused, Some(replay), _) => replay.into_request().map_or(Again::No, Again::Stale),
-                (Fate::Lost, Some(replay), Failure::Unreachable(_)) if asked.elsewhere => {
-                    replay.twice().map_or(Again::No, Again::Dropped)
-                }
+            let again = match (fate, &failure) {
+                (Fate::Unsent(unsent), _) => Again::Unsent(unsent),
+                (Fate::Refused(Some(again)), _) => Again::Stale(again),
+                (Fate::Lost(Some(again)), Failure::Unreachable(_)) if asked.elsewhere => Again::Dropped(again),
                 _ => Again::No,
             };
             Err(Miss { failure, place, again, counts })
@@ -158,50 +147,23 @@ pub(super) async fn exchange(
     }
 }
 
-/// What has become of a request that got no answer.
-enum Fate {
-    /// Nothing of it was sent.
-    Unsent(Box<Request<RequestBody>>),
-    /// The upstream did not look at it.
-    Refused,
-    /// The upstream ended it, and nothing else.
-    Reset,
-    /// It may have run.
-    Lost,
-}
-
 /// The answer's head, or what has become of the request.
 async fn answer(
     connection: &mut Connection,
     request: Box<Request<RequestBody>>,
     asked: &Asked<'_>,
-) -> Result<Response<Incoming>, (Failure, Fate)> {
-    let answer = connection.send(*request);
-    match within(asked.response_timeout, asked.progress.as_ref(), answer).await {
-        Some(Ok(response)) => Ok(response),
-        Some(Err(mut error)) => {
-            let unsent = error.take_message();
-            let error = error.into_error();
-            let fate = match unsent {
-                Some(mut unsent) => {
-                    form::to_http1(&mut unsent);
-                    Fate::Unsent(Box::new(unsent))
-                }
-                None if failure::is_refused(&error) => Fate::Refused,
-                None if failure::is_reset(&error) => Fate::Reset,
-                None => Fate::Lost,
-            };
-            Err((error.into(), fate))
-        }
-        None => {
-            connection.doubt();
-            Err((Failure::TimedOut, Fate::Lost))
-        }
+    again: bool,
+) -> Result<Response<Option<Incoming>>, (Failure, Fate)> {
+    let answer = connection.send(request, again);
+    if let Some(answered) = within(asked.response_timeout, asked.progress.as_ref(), answer).await {
+        return answered;
     }
+    connection.doubt();
+    Err((Failure::TimedOut, Fate::Lost(None)))
 }
 
 fn accept(
-    response: Response<Incoming>,
+    response: Response<Option<Incoming>>,
     asked: &Asked<'_>,
     connection: Connection,
     place: Place,
@@ -211,7 +173,7 @@ fn accept(
     if asked.elsewhere {
         note_speed(&place, response.status(), asked.progress.as_ref(), sent);
     }
-    let lease = Lease { connection, place, worker: asked.worker, sent: asked.progress.clone() };
+    let lease = Lease { connection, place, worker: asked.worker };
     answer::accept(response, lease, asked.section, asked.websocket, asked.deadline).map_err(|(failure, place)| Miss {
         failure,
         place,

@@ -3,11 +3,12 @@
 use super::{
     connection::Connection,
     endpoint::{Endpoint, Place},
+    failure::Failure,
     tunnel::Tunnel,
 };
 use crate::{
     clock,
-    http::{body::Progress, trailers::Trailers},
+    http::trailers::Trailers,
     tasks::{self, Worker},
 };
 use bytes::Bytes;
@@ -15,9 +16,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::{
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 use tokio::time::Sleep;
@@ -28,9 +30,7 @@ const END_WAIT: Duration = Duration::from_secs(5);
 /// An upstream's body, streamed.
 #[derive(Debug)]
 pub struct Streaming {
-    /// There until it is dropped.
-    incoming: Option<Incoming>,
-    lease: Option<Lease>,
+    source: Source,
     ended: bool,
     /// Which trailers pass; without it none.
     trailers: Option<Trailers>,
@@ -38,6 +38,17 @@ pub struct Streaming {
     silence: Option<Pin<Box<Sleep>>>,
     tunnel: Option<Box<Tunnel>>,
     lasts: Lasts,
+}
+
+/// Where it comes from, as long as there is more of it.
+#[derive(Debug)]
+enum Source {
+    /// The connection itself.
+    Http1(Lease),
+    /// A stream on it.
+    Http2(Incoming, Lease),
+    /// Nothing more comes.
+    Nowhere,
 }
 
 /// How long an answer goes on.
@@ -66,8 +77,6 @@ pub(super) struct Lease {
     pub(super) connection: Connection,
     pub(super) place: Place,
     pub(super) worker: Worker,
-    /// The request's body, where it had one: unless it was sent whole, the connection is not used again.
-    pub(super) sent: Option<Progress>,
 }
 
 /// Why an upstream's body broke off.
@@ -78,7 +87,7 @@ pub enum StreamFault {
     /// It was not over when the rule's `total_timeout` was.
     Overdue,
     /// The connection or its framing broke.
-    Broken(hyper::Error),
+    Broken(Failure),
     /// The session is over that it was given to.
     SessionOver,
     /// It was ended before its end.
@@ -100,38 +109,41 @@ impl std::fmt::Display for StreamFault {
 impl std::error::Error for StreamFault {}
 
 impl Lease {
-    /// The exchange ended cleanly on the response's side.
+    /// The answer has come to its end. A connection is used again if the request had come to its own, too.
     fn end(self) {
-        if self.sent.as_ref().is_none_or(Progress::ended) {
-            self.place.endpoint().pool(self.worker).keep(self.connection);
+        let Self { connection, place, worker } = self;
+        if let Some(connection) = connection.finish() {
+            place.endpoint().pool(worker).keep(connection);
         }
     }
 }
 
 impl Streaming {
+    /// What comes by itself over HTTP/2, or else over the lease's connection.
     pub(super) fn new(
-        incoming: Incoming,
+        incoming: Option<Incoming>,
         lease: Lease,
         patience: Patience,
         lasts: Lasts,
         trailers: Option<Trailers>,
     ) -> Self {
-        let is_over = incoming.is_end_stream();
-        let (incoming, lease) = (Some(incoming), Some(lease));
-        let mut body = Self { incoming, lease, ended: false, trailers, patience, silence: None, tunnel: None, lasts };
-        if is_over {
+        let source = match incoming {
+            Some(incoming) => Source::Http2(incoming, lease),
+            None => Source::Http1(lease),
+        };
+        let mut body = Self { source, ended: false, trailers, patience, silence: None, tunnel: None, lasts };
+        if body.is_end_stream() {
             body.end();
         }
         body
     }
 
     /// The empty body of an answer after which the connection is a WebSocket's.
-    pub(super) fn before(tunnel: Tunnel, incoming: Incoming) -> Self {
+    pub(super) fn before(tunnel: Tunnel) -> Self {
         let patience = Patience { silence: Duration::ZERO, deadline: None };
         Self {
-            incoming: Some(incoming),
-            lease: None,
-            ended: false,
+            source: Source::Nowhere,
+            ended: true,
             trailers: None,
             patience,
             silence: None,
@@ -147,13 +159,15 @@ impl Streaming {
 
     /// Whether all is there but the frame that says so.
     fn awaits_end(&self) -> bool {
-        let is_shared = self.lease.as_ref().is_some_and(|lease| lease.connection.is_shared());
-        is_shared && !self.is_end_stream() && self.size_hint().exact() == Some(0)
+        matches!(&self.source, Source::Http2(incoming, _) if !incoming.is_end_stream() && incoming.size_hint().exact() == Some(0))
     }
 
     /// The endpoint that it comes from, until it is over.
     pub(super) fn endpoint(&self) -> Option<&Arc<Endpoint>> {
-        self.lease.as_ref().map(|lease| lease.place.endpoint())
+        match &self.source {
+            Source::Http1(lease) | Source::Http2(_, lease) => Some(lease.place.endpoint()),
+            Source::Nowhere => None,
+        }
     }
 
     /// How long it goes on; `None` = it is over, or says how long it is.
@@ -169,13 +183,14 @@ impl Streaming {
 
     fn end(&mut self) {
         self.ended = true;
-        if let Some(lease) = self.lease.take() {
+        if let Source::Http1(lease) | Source::Http2(_, lease) = mem::replace(&mut self.source, Source::Nowhere) {
             lease.end();
         }
     }
 
-    fn is_cut(&self) -> bool {
-        self.lease.as_ref().is_some_and(|lease| lease.connection.is_shared()) && !self.is_end_stream()
+    fn fail(&mut self, fault: StreamFault) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
+        self.source = Source::Nowhere;
+        Poll::Ready(Some(Err(fault)))
     }
 
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
@@ -184,11 +199,9 @@ impl Streaming {
             let silent = clock::now() + silence;
             Box::pin(tokio::time::sleep_until(deadline.map_or(silent, |deadline| deadline.min(silent)).into()))
         };
-        self.silence.get_or_insert_with(until).as_mut().poll(cx).map(|()| {
-            self.lease = None;
-            let overdue = deadline.is_some_and(|deadline| deadline <= clock::now());
-            Some(Err(if overdue { StreamFault::Overdue } else { StreamFault::Silent }))
-        })
+        ready!(self.silence.get_or_insert_with(until).as_mut().poll(cx));
+        let overdue = deadline.is_some_and(|deadline| deadline <= clock::now());
+        self.fail(if overdue { StreamFault::Overdue } else { StreamFault::Silent })
     }
 }
 
@@ -198,8 +211,12 @@ impl Body for Streaming {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
         let this = self.get_mut();
-        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
-        match Pin::new(incoming).poll_frame(cx) {
+        let polled = match &mut this.source {
+            Source::Http1(lease) => lease.connection.poll_frame(cx),
+            Source::Http2(incoming, _) => Pin::new(incoming).poll_frame(cx).map_err(Failure::from),
+            Source::Nowhere => return Poll::Ready(None),
+        };
+        match polled {
             Poll::Pending => this.poll_silence(cx),
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
                 this.silence = None;
@@ -208,15 +225,7 @@ impl Body for Streaming {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => {
-                this.lease = None;
-                Poll::Ready(Some(Err(StreamFault::Broken(error))))
-            }
-            // hyper takes a stream that is reset without an error for one that has ended.
-            Poll::Ready(None) if this.is_cut() => {
-                this.lease = None;
-                Poll::Ready(Some(Err(StreamFault::Cut)))
-            }
+            Poll::Ready(Some(Err(error))) => this.fail(StreamFault::Broken(error)),
             Poll::Ready(Some(Ok(frame))) => {
                 // Nothing follows trailers.
                 this.end();
@@ -224,6 +233,8 @@ impl Body for Streaming {
                 let passing = passing.and_then(|(trailers, which)| which.pass(trailers));
                 Poll::Ready(passing.map(|trailers| Ok(Frame::trailers(trailers))))
             }
+            // hyper takes a stream that is reset without an error for one that has ended.
+            Poll::Ready(None) if !this.is_end_stream() => this.fail(StreamFault::Cut),
             Poll::Ready(None) => {
                 this.end();
                 Poll::Ready(None)
@@ -232,18 +243,26 @@ impl Body for Streaming {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        match &self.source {
+            Source::Http1(lease) => lease.connection.is_over(),
+            Source::Http2(incoming, _) => incoming.is_end_stream(),
+            Source::Nowhere => self.ended,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.source {
+            Source::Http1(lease) => lease.connection.size_hint(),
+            Source::Http2(incoming, _) => incoming.size_hint(),
+            Source::Nowhere => SizeHint::with_exact(0),
+        }
     }
 }
 
 impl Drop for Streaming {
     fn drop(&mut self) {
         if self.awaits_end()
-            && let (Some(mut incoming), Some(lease)) = (self.incoming.take(), self.lease.take())
+            && let Source::Http2(mut incoming, lease) = mem::replace(&mut self.source, Source::Nowhere)
         {
             // To let go now would tell the upstream that its answer was not wanted.
             tasks::background(async move {

@@ -1,9 +1,8 @@
 //! A WebSocket between a client and an upstream: bytes pass as they are, and the gateway itself says nothing but goodbye.
 
-use super::{connection, streaming::Lease};
+use super::{endpoint::Place, failure::Failure, http1::Socket, streaming::Lease};
 use crate::http::websocket::{Frames, Goodbye, Peer};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use bytes::Bytes;
 use silence::Silence;
 use std::{
     future::poll_fn,
@@ -34,8 +33,10 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// An upstream's side of a WebSocket that it has agreed to. It is one of the endpoint's requests as long as it lasts.
 #[derive(Debug)]
 pub struct Tunnel {
-    upgrade: OnUpgrade,
-    lease: Lease,
+    upstream: Socket,
+    /// What the upstream has said already.
+    ahead: Bytes,
+    place: Place,
     idle: Duration,
 }
 
@@ -85,8 +86,13 @@ impl TunnelEnd {
 }
 
 impl Tunnel {
-    pub(super) fn new(upgrade: OnUpgrade, lease: Lease, idle: Duration) -> Self {
-        Self { upgrade, lease, idle }
+    /// Takes the connection over whose upstream has agreed, if it is one that can be.
+    pub(super) fn new(lease: Lease, idle: Duration) -> Result<Self, (Failure, Place)> {
+        let Lease { connection, place, .. } = lease;
+        match connection.into_socket() {
+            Some((upstream, ahead)) => Ok(Self { upstream, ahead, place, idle }),
+            None => Err((Failure::Invalid("a connection that others use is no WebSocket's".to_owned()), place)),
+        }
     }
 
     /// Passes bytes until both sides have closed; `early` is what the client sent before it was told that it may.
@@ -98,21 +104,17 @@ impl Tunnel {
         closing: impl FnMut(&mut Context<'_>) -> Poll<TunnelEnd>,
         tell: impl FnMut(Passed),
     ) -> TunnelEnd {
-        let Self { upgrade, lease, idle } = self;
+        let Self { upstream, ahead, place, idle } = self;
         let (mut up, mut down) = (Way::new(Peer::Server), Way::new(Peer::Client));
         up.take(early);
-        let end = match upgrade.await.map(connection::bare) {
-            Ok(Ok((upstream, ahead))) => {
-                down.take(&ahead);
-                Ends { client, upstream, up, down }.last(idle, closing, tell).await
-            }
-            Ok(Err(upgraded)) => {
-                let upstream = TokioIo::new(upgraded);
-                Ends { client, upstream, up, down }.last(idle, closing, tell).await
-            }
-            Err(error) => TunnelEnd::Broken(io::Error::other(error)),
+        down.take(&ahead);
+        drop(ahead);
+        let end = match upstream {
+            // Bare, so that what can be done at once is.
+            Socket::Tcp(upstream) => Ends { client, upstream, up, down }.last(idle, closing, tell).await,
+            upstream => Ends { client, upstream, up, down }.last(idle, closing, tell).await,
         };
-        drop(lease);
+        drop(place);
         end
     }
 }

@@ -50,6 +50,7 @@ mod trailers;
 mod upstreams;
 mod upstreams_answers;
 mod upstreams_connecting;
+mod upstreams_early;
 mod upstreams_http2;
 mod upstreams_https;
 mod upstreams_peers;

@@ -1,10 +1,12 @@
-//! Parsers of what clients, balancers and users write, and what each promises whatever it is given.
+//! Parsers of what clients, balancers, upstreams and users write, and what each promises whatever it is given.
 
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderValue, Uri, header::COOKIE};
 use onedoor::{
     config::{self, Environment},
     http::{cookie_header, path::NormalPath},
     server::proxy_protocol::{self, Beginning},
+    upstream::http1::{Answer, Piece},
 };
 
 /// A parser.
@@ -74,6 +76,33 @@ pub(crate) const PARSERS: &[Parser] = &[
             b"65536",
             b"0",
             b"\x20\x00\x05\x01",
+        ],
+        runs: 60_000,
+    },
+    Parser {
+        name: "answer",
+        parse: answer,
+        seeds: answers,
+        telling: &[
+            b"\r\n",
+            b"\r\n\r\n",
+            b"\n",
+            b"\r",
+            b":",
+            b" ",
+            b"\t",
+            b",",
+            b";",
+            b"0",
+            b"0\r\n\r\n",
+            b"2\r\nok\r\n",
+            b"ffffffffffffffff",
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.0 ",
+            b"HTTP/1.1 100 \r\n\r\n",
+            b"Content-Length: 2\r\n",
+            b"Transfer-Encoding: chunked\r\n",
+            b"\0",
         ],
         runs: 60_000,
     },
@@ -176,6 +205,58 @@ fn proxy_headers() -> Vec<Vec<u8>> {
         v2(0x20, 0x00, &[]),
         v2(0x21, 0x11, &[&ipv4[..], &[0x04, 0, 1, 0, 0x20, 0, 5, 1, 0, 0, 0, 0]].concat()),
     ]
+}
+
+/// An answer is read the same however it comes in pieces, and takes no byte that is not its own; what is none, or is cut
+/// off, is never whole.
+pub(crate) fn answer(bytes: &[u8]) -> bool {
+    let whole = whole_answer(&mut [bytes].into_iter());
+    for piece in [1, 7, 64] {
+        assert_eq!(whole_answer(&mut bytes.chunks(piece)), whole, "{}", bytes.escape_ascii());
+    }
+    let Some((_, body, behind)) = whole else { return false };
+    assert!(body.len() + behind < bytes.len());
+    let end = bytes.len() - behind;
+    let again = whole_answer(&mut [&bytes[..end]].into_iter());
+    assert!(again.is_some_and(|(_, again, behind)| again == body && behind == 0), "{}", bytes.escape_ascii());
+    true
+}
+
+/// The status and body of an answer behind which the connection ends, and how many bytes are left behind it.
+fn whole_answer(pieces: &mut dyn Iterator<Item = &[u8]>) -> Option<(u16, Vec<u8>, usize)> {
+    let mut read = BytesMut::new();
+    let answer = loop {
+        if let Some(answer) = Answer::read(&mut read, false).ok()? {
+            break answer;
+        }
+        read.extend_from_slice(pieces.next()?);
+    };
+    let (mut framed, mut body) = (answer.body, Vec::new());
+    loop {
+        match framed.take(&mut read).ok()? {
+            Piece::Data(data) => body.extend_from_slice(&data),
+            Piece::End | Piece::Trailers(_) => break,
+            Piece::Unfinished => match pieces.next() {
+                Some(piece) => read.extend_from_slice(piece),
+                None if framed.close() => break,
+                None => return None,
+            },
+        }
+    }
+    let behind = read.len() + pieces.map(<[u8]>::len).sum::<usize>();
+    Some((answer.head.status().as_u16(), body, behind))
+}
+
+fn answers() -> Vec<Vec<u8>> {
+    let answers: [&[u8]; 6] = [
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nok\r\n1\r\n!\r\n0\r\nT: u\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.0 404 Nowhere\r\nConnection: keep-alive\r\n\r\nall until the end",
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 02, 2\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n\x81\x02hi",
+    ];
+    answers.map(<[u8]>::to_vec).to_vec()
 }
 
 /// A file is taken, or each thing that is wrong with it has a place within it.
