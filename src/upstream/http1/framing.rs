@@ -69,6 +69,32 @@ pub enum Piece {
     Unfinished,
 }
 
+/// What a head says of how its body ends: noted when it is read, as most have one plain length and nothing else.
+#[derive(Default)]
+pub(super) struct Said {
+    codings: usize,
+    lengths: usize,
+    /// A length that is written as all will read it.
+    plain: Option<u64>,
+}
+
+impl Said {
+    /// Notes a field.
+    pub(super) fn hear(&mut self, name: &HeaderName, value: &HeaderValue) {
+        if *name == CONTENT_LENGTH {
+            self.lengths += 1;
+            self.plain = Some(value.as_bytes()).filter(|digits| message::is_canonical_number(digits)).and_then(number);
+        } else if *name == TRANSFER_ENCODING {
+            self.codings += 1;
+        }
+    }
+
+    /// Whether it says so twice. It may be an attempt to pass one answer off as two (RFC 9112 section 6.3).
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.codings > 0 && self.lengths > 0
+    }
+}
+
 impl Framed {
     /// The body of an answer of this status whose head has these fields; leaves in them what all will read alike.
     pub(super) fn of(
@@ -76,9 +102,14 @@ impl Framed {
         version: Version,
         is_to_head: bool,
         headers: &mut HeaderMap,
+        said: Said,
     ) -> Result<Self, Unsound> {
-        let is_chunked = is_chunked(version, headers)?;
-        let length = settle_length(status, headers)?;
+        let is_chunked = said.codings > 0 && is_chunked(version, headers)?;
+        let length = match said {
+            Said { lengths: 0, .. } => None,
+            Said { lengths: 1, plain: Some(length), .. } if status != StatusCode::NO_CONTENT => Some(length),
+            Said { .. } => settle_length(status, headers)?,
+        };
         if is_chunked {
             headers.remove(CONTENT_LENGTH);
         }
@@ -228,14 +259,14 @@ fn trailers(lines: &[u8]) -> Result<HeaderMap, Unsound> {
     if length == lines.len() { Ok(trailers) } else { Err(unsound()) }
 }
 
-/// Whether the body comes in chunks; no other coding is taken.
+/// Whether the body, which is coded, comes in chunks; no other coding is taken.
 fn is_chunked(version: Version, headers: &HeaderMap) -> Result<bool, Unsound> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else { return Ok(false) };
     if version != Version::HTTP_11 {
         return Err(Unsound("HTTP/1.0 has no Transfer-Encoding"));
     }
-    let is_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let is_chunked = is_chunked && codings.next().is_none();
     if is_chunked { Ok(true) } else { Err(Unsound("its Transfer-Encoding is another than chunked")) }
 }
 

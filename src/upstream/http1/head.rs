@@ -1,11 +1,11 @@
 //! Heads: a request's is written, an answer's is read.
 
-use super::{FIELDS_MAX, Framed, Unsound};
+use super::{FIELDS_MAX, Framed, Unsound, framing::Said};
 use crate::http::body::RequestBody;
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version,
-    header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
+    header::{CONNECTION, TRANSFER_ENCODING},
 };
 use http_body::Body;
 use httparse::{ParserConfig, Status};
@@ -48,14 +48,16 @@ pub(super) fn write(request: &Request<RequestBody>) -> (Vec<u8>, Sends) {
     text.extend_from_slice(b" HTTP/1.1\r\n");
     write_fields(request.headers(), &mut text);
     let sends = match request.body().size_hint().exact() {
+        _ if request.body().progress().is_none() => Sends::Length(0),
         _ if request.headers().contains_key(TRANSFER_ENCODING) => Sends::Chunks,
-        Some(length) if request.body().progress().is_some() => {
+        Some(length) => {
             text.extend_from_slice(b"content-length: ");
             text.extend_from_slice(length.to_string().as_bytes());
             text.extend_from_slice(b"\r\n");
             Sends::Length(length)
         }
-        _ => Sends::Length(0),
+        // Nothing says how it ends: not a byte of it is sent.
+        None => Sends::Length(0),
     };
     text.extend_from_slice(b"\r\n");
     (text, sends)
@@ -150,7 +152,7 @@ impl Parsed {
         }
         let headers = head.headers_mut();
         headers.reserve(fields.len());
-        let mut keeps = Keeps::new(version);
+        let (mut keeps, mut said) = (Keeps::new(version), Said::default());
         for [name, value] in fields {
             let unsound = |_| Unsound("a field of its head has no sound name");
             let name = HeaderName::from_bytes(&text[name]).map_err(unsound)?;
@@ -159,15 +161,15 @@ impl Parsed {
             if name == CONNECTION {
                 keeps.hear(&value);
             }
+            said.hear(&name, &value);
             headers.append(name, value);
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Answer { head, body: Framed::Over, keeps: false });
         }
-        // RFC 9112 section 6.3: it may be an attempt to pass one answer off as two.
-        let is_framed_twice = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
-        let body = Framed::of(status, version, is_to_head, headers)?;
-        let keeps = keeps.holds() && !is_framed_twice && body != Framed::Close;
+        let is_clear = !said.is_ambiguous();
+        let body = Framed::of(status, version, is_to_head, headers, said)?;
+        let keeps = keeps.holds() && is_clear && body != Framed::Close;
         Ok(Answer { head, body, keeps })
     }
 }
