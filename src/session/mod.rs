@@ -97,9 +97,12 @@ pub enum Activity {
     Ignored,
 }
 
-/// A session that is valid and has a user.
+/// A session that is valid and has a user. What is looked at each time comes first.
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub struct Session {
+    /// What upstreams are told of it, once somebody has written that.
+    pub told: OnceLock<Told>,
     /// The name of its `[session]`.
     pub name: Arc<str>,
     /// Its id.
@@ -114,8 +117,6 @@ pub struct Session {
     pub own_members: &'static [&'static str],
     /// When it began, since the Unix epoch, where the gateway's own record says so.
     pub begun: Option<Duration>,
-    /// What upstreams are told of it, once somebody has written that.
-    pub told: OnceLock<Told>,
 }
 
 impl Session {

@@ -48,12 +48,13 @@ pub struct NearCache {
     meter: Meter,
 }
 
-/// A record's name: what a cookie proves, and where the store keeps it.
+/// A record's name: what a cookie proves, and where the store keeps it. What is looked at each time comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Named {
+    link: Mutex<Option<Link>>,
     pub(super) id: SessionId,
     pub(super) key: Box<str>,
-    link: Mutex<Option<Link>>,
 }
 
 /// A way to what was read of a record that leads past its table: with many sessions, each look into another piece of
@@ -320,7 +321,7 @@ impl NearCache {
 
 impl Named {
     pub(super) fn new(id: SessionId, key: impl Into<Box<str>>) -> Arc<Self> {
-        Arc::new(Self { id, key: key.into(), link: Mutex::default() })
+        Arc::new(Self { link: Mutex::default(), id, key: key.into() })
     }
 }
 
