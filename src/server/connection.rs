@@ -2,13 +2,12 @@
 
 use super::{
     credit,
+    door::House,
     drain::Closing,
-    meter::Meter,
     timed::{Activity, Busy, Timed},
 };
 use crate::{
-    config::server,
-    gateway::{Gateway, body::Body, tunnel::Tunnel},
+    gateway::{body::Body, tunnel::Tunnel},
     http::peer::Peer,
 };
 use bytes::Bytes;
@@ -49,17 +48,11 @@ struct Served {
 type Begun = Mutex<Option<(OnUpgrade, Tunnel)>>;
 
 /// Serves a connection until it closes, falls silent beyond its limits, or has answered while draining.
-pub async fn serve<S>(
-    stream: S,
-    peer: Peer,
-    gateway: Arc<Gateway>,
-    limits: server::Limits,
-    closing: Closing,
-    meter: &Meter,
-    activity: Activity,
-) where
+pub(super) async fn serve<S>(stream: S, peer: Peer, house: House, activity: Activity)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let House { gateway, limits, closing, meter } = house;
     let (worker, client) = (peer.worker, peer.address);
     let stream = Timed::new(stream, (&limits).into(), activity.clone(), closing.clone());
     let begun = Arc::new(Begun::default());

@@ -143,12 +143,11 @@ impl House {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { gateway, limits, closing, meter } = self;
         // Boxed, so that neither holds room for the other.
         if is_http2 {
-            Box::pin(http2::serve(stream, peer, gateway, limits, closing, activity)).await;
+            Box::pin(http2::serve(stream, peer, self, activity)).await;
         } else {
-            Box::pin(connection::serve(stream, peer, gateway, limits, closing, &meter, activity)).await;
+            Box::pin(connection::serve(stream, peer, self, activity)).await;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One client connection that speaks HTTP/2, within the same limits as one of HTTP/1.1, and some of its own.
 
 use super::{
+    door::House,
     drain::Closing,
     frames::Frames,
     gathered::Gathered,
@@ -8,8 +9,7 @@ use super::{
     timed::{Activity, Busy, Timed},
 };
 use crate::{
-    config::server,
-    gateway::{Gateway, body::Body, tunnel::Tunnel},
+    gateway::{body::Body, tunnel::Tunnel},
     http::{http2, peer::Peer},
     tasks::{self, TaskTracker},
 };
@@ -62,16 +62,11 @@ struct Streams {
 
 /// Serves a connection until it closes, falls silent beyond its limits, or the gateway drains: then it is told to go
 /// away, and what it has begun is finished.
-pub async fn serve<S>(
-    stream: S,
-    peer: Peer,
-    gateway: Arc<Gateway>,
-    limits: server::Limits,
-    closing: Closing,
-    activity: Activity,
-) where
+pub(super) async fn serve<S>(stream: S, peer: Peer, house: House, activity: Activity)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let House { gateway, limits, closing, .. } = house;
     let stream =
         Timed::new(stream, (&limits).into(), activity.clone(), closing.clone()).watching(Frames::from_preface());
     let tunnels = TaskTracker::new();

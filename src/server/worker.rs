@@ -204,8 +204,7 @@ where
 {
     if door.is_open() {
         tasks::tracked(connections, async move {
-            let House { gateway, limits, closing, meter } = house;
-            connection::serve(stream, peer, gateway, limits, closing, &meter, Activity::new()).await;
+            connection::serve(stream, peer, house, Activity::new()).await;
             drop(place);
         });
     } else {
