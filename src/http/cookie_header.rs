@@ -1,6 +1,7 @@
 //! The Cookie header as bytes: pairs in order, over all its lines.
 
 use http::{HeaderMap, HeaderValue, header::COOKIE};
+use memchr::memchr_iter;
 use percent_encoding::percent_decode;
 
 /// One `name=value` of a Cookie header, without the spaces and tabs around either.
@@ -122,14 +123,18 @@ pub fn is_beyond_ascii(headers: &HeaderMap) -> bool {
 }
 
 fn pieces(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers.get_all(COOKIE).into_iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+    headers.get_all(COOKIE).into_iter().flat_map(|line| {
+        let (line, mut start) = (line.as_bytes(), 0);
+        let ends = memchr_iter(b';', line).chain([line.len()]);
+        ends.map(move |end| &line[std::mem::replace(&mut start, end + 1)..end])
+    })
 }
 
 fn pair(position: usize, piece: &[u8]) -> Pair<'_> {
     let written = piece.len() - piece.iter().take_while(|byte| **byte == b' ').count();
     let piece = trimmed(piece);
     let is_named = |at: &usize| piece[..*at].iter().any(|byte| *byte != b'=');
-    let mut ends = piece.iter().enumerate().filter(|(_, byte)| **byte == b'=').map(|(at, _)| at);
+    let mut ends = memchr_iter(b'=', piece);
     let Some(equals) = ends.clone().find(is_named).or_else(|| ends.next()) else {
         return Pair { position, name: piece, value: b"", writing: Writing::Bare };
     };

@@ -1,6 +1,7 @@
 //! The names under which one request is found again: request id and trace context.
 
 use crate::tasks::Worker;
+use bytes::Bytes;
 use http::HeaderValue;
 use std::{
     hash::{BuildHasher, RandomState},
@@ -48,8 +49,9 @@ impl Ids {
             text[at..at + 8].copy_from_slice(&hex((number >> 32) as u32));
             text[at + 8..at + 16].copy_from_slice(&hex(number as u32));
         }
-        let value = |text| HeaderValue::from_bytes(text).expect("hex digits and dashes are a valid value");
-        Fresh { request_id: value(&text[3..35]), traceparent: value(&text) }
+        let text = Bytes::copy_from_slice(&text);
+        let value = |text| HeaderValue::from_maybe_shared(text).expect("hex digits and dashes are a valid value");
+        Fresh { request_id: value(text.slice(3..35)), traceparent: value(text) }
     }
 }
 
