@@ -47,6 +47,8 @@ enum Source {
     Http1(Lease),
     /// A stream on it.
     Http2(Incoming, Lease),
+    /// It broke off, which is told next.
+    Broken(StreamFault),
     /// Nothing more comes.
     Nowhere,
 }
@@ -166,7 +168,7 @@ impl Streaming {
     pub(super) fn endpoint(&self) -> Option<&Arc<Endpoint>> {
         match &self.source {
             Source::Http1(lease) | Source::Http2(_, lease) => Some(lease.place.endpoint()),
-            Source::Nowhere => None,
+            Source::Broken(_) | Source::Nowhere => None,
         }
     }
 
@@ -188,9 +190,19 @@ impl Streaming {
         }
     }
 
-    fn fail(&mut self, fault: StreamFault) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
-        self.source = Source::Nowhere;
-        Poll::Ready(Some(Err(fault)))
+    /// It is told at the next turn: who is told drops what it has not sent yet, and a client that gets nothing at all may
+    /// ask again, though its request has run.
+    fn fail(&mut self, fault: StreamFault, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
+        self.source = Source::Broken(fault);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn take_fault(&mut self) -> Option<StreamFault> {
+        match mem::replace(&mut self.source, Source::Nowhere) {
+            Source::Broken(fault) => Some(fault),
+            Source::Http1(_) | Source::Http2(..) | Source::Nowhere => None,
+        }
     }
 
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
@@ -201,7 +213,7 @@ impl Streaming {
         };
         ready!(self.silence.get_or_insert_with(until).as_mut().poll(cx));
         let overdue = deadline.is_some_and(|deadline| deadline <= clock::now());
-        self.fail(if overdue { StreamFault::Overdue } else { StreamFault::Silent })
+        self.fail(if overdue { StreamFault::Overdue } else { StreamFault::Silent }, cx)
     }
 }
 
@@ -214,7 +226,7 @@ impl Body for Streaming {
         let polled = match &mut this.source {
             Source::Http1(lease) => lease.connection.poll_frame(cx),
             Source::Http2(incoming, _) => Pin::new(incoming).poll_frame(cx).map_err(Failure::from),
-            Source::Nowhere => return Poll::Ready(None),
+            Source::Broken(_) | Source::Nowhere => return Poll::Ready(this.take_fault().map(Err)),
         };
         match polled {
             Poll::Pending => this.poll_silence(cx),
@@ -225,7 +237,7 @@ impl Body for Streaming {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => this.fail(StreamFault::Broken(error)),
+            Poll::Ready(Some(Err(error))) => this.fail(StreamFault::Broken(error), cx),
             Poll::Ready(Some(Ok(frame))) => {
                 // Nothing follows trailers.
                 this.end();
@@ -234,7 +246,7 @@ impl Body for Streaming {
                 Poll::Ready(passing.map(|trailers| Ok(Frame::trailers(trailers))))
             }
             // hyper takes a stream that is reset without an error for one that has ended.
-            Poll::Ready(None) if !this.is_end_stream() => this.fail(StreamFault::Cut),
+            Poll::Ready(None) if !this.is_end_stream() => this.fail(StreamFault::Cut, cx),
             Poll::Ready(None) => {
                 this.end();
                 Poll::Ready(None)
@@ -246,6 +258,7 @@ impl Body for Streaming {
         match &self.source {
             Source::Http1(lease) => lease.connection.is_over(),
             Source::Http2(incoming, _) => incoming.is_end_stream(),
+            Source::Broken(_) => false,
             Source::Nowhere => self.ended,
         }
     }
@@ -254,6 +267,7 @@ impl Body for Streaming {
         match &self.source {
             Source::Http1(lease) => lease.connection.size_hint(),
             Source::Http2(incoming, _) => incoming.size_hint(),
+            Source::Broken(_) => SizeHint::default(),
             Source::Nowhere => SizeHint::with_exact(0),
         }
     }

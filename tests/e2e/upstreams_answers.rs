@@ -1,7 +1,9 @@
 //! Answers of upstreams, byte by byte: what is sound passes, what is not reaches nobody as if it were, and no byte of
 //! one answer is ever taken for the next.
 
-use crate::harness::{Connection, Gateway, Listener, Reply, Request, Setup, Upstream, get, open_rule};
+use crate::harness::{
+    Connection, Gateway, Listener, Reply, Request, Setup, Upstream, get, open_rule, post, post_http2,
+};
 
 /// What the client sees.
 #[derive(Debug, Clone, Copy)]
@@ -184,18 +186,57 @@ fn what_is_no_answer_is_refused() {
 }
 
 #[test]
+fn chunks_that_are_none_from_the_first_are_refused() {
+    judge(
+        "GET",
+        &[
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nok\r\n0\r\n\r\n", Refused),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-2\r\nok\r\n0\r\n\r\n", Refused),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\nok\r\n0\r\n\r\n", Refused),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000002\r\nok\r\n0\r\n\r\n", Refused),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n<html>hello\r\n</html>", Refused),
+        ],
+    );
+}
+
+#[test]
 fn bodies_that_break_off_are_never_whole() {
     judge(
         "GET",
         &[
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nok\r\n0\r\n\r\n", Broken),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-2\r\nok\r\n0\r\n\r\n", Broken),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000002\r\nok\r\n0\r\n\r\n", Broken),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nokX0\r\n\r\n", Broken),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", Broken),
             ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", Broken),
         ],
     );
+}
+
+#[test]
+fn what_breaks_off_at_once_is_seen_to_have_been_answered() {
+    const ANSWERS: [&str; 6] = [
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nokX0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nno field\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok",
+    ];
+    let app = Upstream::start(|request| {
+        let row: usize = request.target().trim_start_matches('/').parse().unwrap();
+        Reply::raw(ANSWERS[row]).close()
+    });
+    let gateway = Gateway::start(format!("h2c = true\n{}", open_rule(&format!("{:?}", app.url()))));
+    for (row, bytes) in ANSWERS.iter().enumerate() {
+        let path = format!("/{row}");
+        let mut client = Connection::open(gateway.address);
+        client.write(post(&path, "a=1").bytes(gateway.address));
+        assert_eq!(client.head().unwrap().status(), 200, "{bytes:?}");
+        let body: Vec<u8> = std::iter::from_fn(|| client.some()).flatten().collect();
+        assert!(client.is_closed() && !body.ends_with(b"0\r\n\r\n") && body.len() < 9, "{bytes:?}");
+        let answer = post_http2(gateway.address, &path, &[], b"a=1", &[]);
+        assert!(answer.status == 200 && answer.body.is_err(), "{bytes:?}: {answer:?}");
+    }
+    assert_eq!(app.requests().len(), 2 * ANSWERS.len(), "and nothing is sent twice");
 }
 
 #[test]

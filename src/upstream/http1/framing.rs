@@ -123,6 +123,15 @@ impl Framed {
         })
     }
 
+    /// Whether what came with the head can be the beginning of this body: afterwards the client knows only that it broke
+    /// off.
+    pub(super) fn foresee(&self, read: &[u8]) -> Result<(), Unsound> {
+        match self {
+            Self::Chunked(_) => memchr(b'\n', read).map_or(Ok(()), |end| size_line(&read[..end]).map(drop)),
+            Self::Over | Self::Length(_) | Self::Close => Ok(()),
+        }
+    }
+
     /// Takes what stands at the beginning of `read` off it.
     ///
     /// # Errors
@@ -169,8 +178,7 @@ impl Chunks {
                         let is_long = read.len() > SIZE_LINE_MAX;
                         return if is_long { Err(SIZE) } else { Ok((Piece::Unfinished, false)) };
                     };
-                    let line = read[..end].strip_suffix(b"\r").filter(|line| line.len() <= SIZE_LINE_MAX);
-                    let (size, extensions) = line.and_then(size).ok_or(SIZE)?;
+                    let (size, extensions) = size_line(&read[..end])?;
                     self.extensions += extensions;
                     if self.extensions > EXTENSIONS_MAX {
                         return Err(Unsound("its chunks have more extensions than 16 KiB"));
@@ -225,21 +233,22 @@ fn split(read: &mut BytesMut, left: &mut u64) -> Bytes {
     read.split_to(here).freeze()
 }
 
-/// The size in a chunk's first line, and how much of it is extensions.
-fn size(line: &[u8]) -> Option<(u64, usize)> {
+/// The size in a chunk's first line, of which the last byte is left out, and how much of it is extensions.
+fn size_line(line: &[u8]) -> Result<(u64, usize), Unsound> {
+    let line = line.strip_suffix(b"\r").filter(|line| line.len() <= SIZE_LINE_MAX).ok_or(SIZE)?;
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, behind) = line.split_at(digits);
     let space = behind.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     let extensions = &behind[space..];
     let is_clean = |byte: &u8| !byte.is_ascii_control() || *byte == b'\t';
     if digits.is_empty() || !(extensions.is_empty() || extensions[0] == b';') || !extensions.iter().all(is_clean) {
-        return None;
+        return Err(SIZE);
     }
     let size = digits.iter().try_fold(0_u64, |size, digit| {
         let digit = char::from(*digit).to_digit(16)?;
         size.checked_mul(16)?.checked_add(digit.into())
     });
-    Some((size?, extensions.len()))
+    Ok((size.ok_or(SIZE)?, extensions.len()))
 }
 
 /// Fields behind a body, with the empty line at their end.

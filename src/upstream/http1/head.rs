@@ -103,7 +103,9 @@ impl Answer {
             if parsed.status.is_informational() && parsed.status != StatusCode::SWITCHING_PROTOCOLS {
                 continue;
             }
-            return parsed.into_answer(&text, is_to_head).map(Some);
+            let answer = parsed.into_answer(&text, is_to_head)?;
+            answer.body.foresee(read)?;
+            return Ok(Some(answer));
         }
         Ok(None)
     }
