@@ -59,6 +59,8 @@ pub enum Reason {
     RateLimited,
     /// The upstream cannot be reached.
     UpstreamUnreachable,
+    /// The upstream's certificate cannot be trusted: the same to the client, but for a word.
+    UpstreamUntrusted,
     /// The upstream's answer cannot be trusted.
     UpstreamInvalid,
     /// The store cannot be asked.
@@ -158,6 +160,9 @@ impl Reason {
                 "The service behind this page cannot be reached",
                 "destination_unavailable",
             ),
+            Self::UpstreamUntrusted => {
+                return Face { proxy_error: "tls_certificate_error", ..Self::UpstreamUnreachable.face() };
+            }
             Self::UpstreamInvalid => (
                 "upstream_invalid",
                 StatusCode::BAD_GATEWAY,
@@ -331,6 +336,7 @@ impl From<Failure> for Refusal {
         match failure {
             Failure::NoEndpoint(cause) => Self::new(Reason::NoEndpoint, cause),
             Failure::Unreachable(cause) => Self::new(Reason::UpstreamUnreachable, cause),
+            Failure::Untrusted(cause) => Self::new(Reason::UpstreamUntrusted, cause),
             Failure::Invalid(cause) => Self::new(Reason::UpstreamInvalid, cause),
             Failure::TimedOut => Self::new(Reason::UpstreamTimeout, "no answer within response_timeout"),
             Failure::Overloaded => {

@@ -1,5 +1,6 @@
 //! Why an upstream gave no answer, and whose fault that is.
 
+use super::certificate;
 use crate::http::body::BodyFault;
 use h2::Reason;
 use std::io;
@@ -11,6 +12,8 @@ pub enum Failure {
     NoEndpoint(String),
     /// No connection could be had, or it closed before the answer.
     Unreachable(String),
+    /// Its certificate is not one that is trusted.
+    Untrusted(String),
     /// There was an answer, but one that cannot be trusted.
     Invalid(String),
     /// The answer's head did not come in time.
@@ -21,10 +24,25 @@ pub enum Failure {
     Body(BodyFault),
 }
 
+impl Failure {
+    /// The same, where it speaks for itself, of this endpoint.
+    pub(super) fn at(self, endpoint: &str) -> Self {
+        let at = |cause| format!("{endpoint}: {cause}");
+        match self {
+            Self::Unreachable(cause) => Self::Unreachable(at(cause)),
+            Self::Untrusted(cause) => Self::Untrusted(at(cause)),
+            Self::Invalid(cause) => Self::Invalid(at(cause)),
+            Self::NoEndpoint(_) | Self::TimedOut | Self::Overloaded | Self::Body(_) => self,
+        }
+    }
+}
+
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoEndpoint(cause) | Self::Unreachable(cause) | Self::Invalid(cause) => f.write_str(cause),
+            Self::NoEndpoint(cause) | Self::Unreachable(cause) | Self::Untrusted(cause) | Self::Invalid(cause) => {
+                f.write_str(cause)
+            }
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Overloaded => f.write_str("every endpoint has as many requests as connections allows"),
             Self::Body(fault) => fault.fmt(f),
@@ -34,7 +52,7 @@ impl std::fmt::Display for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Unreachable(describe(&error))
+        certificate::judge(&error)
     }
 }
 

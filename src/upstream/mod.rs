@@ -4,6 +4,7 @@ mod affinity;
 mod answer;
 mod balance;
 mod budget;
+mod certificate;
 mod check;
 mod connection;
 mod endpoint;

@@ -224,6 +224,7 @@ impl Target {
                         inner.note_failure(place.endpoint(), &failure, terms.worker);
                     }
                     tried.push(place.endpoint().clone());
+                    let failure = failure.at(&place.endpoint().name());
                     match again {
                         Again::Unsent(request) | Again::Dropped(request) => (failure, Some(request), None),
                         Again::Stale(request) => (failure, Some(request), Some(place)),

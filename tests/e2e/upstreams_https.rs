@@ -1,7 +1,10 @@
 //! Upstreams over https: verified against the system's root certificates or our own, called by their own name.
 
-use crate::harness::{Gateway, Setup, open_rule};
-use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use crate::harness::{Gateway, Listener, Setup, Upstream, get, open_rule, post};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, CertifiedKey, DnType, IsCa, KeyPair, date_time_ymd,
+    generate_simple_self_signed,
+};
 use rustls::{
     RootCertStore, ServerConfig, ServerConnection, StreamOwned, crypto::ring, pki_types::PrivateKeyDer,
     server::WebPkiClientVerifier,
@@ -122,4 +125,88 @@ fn a_client_certificate_opens_what_is_closed_to_others() {
     };
     assert_eq!(start(", cert = \"door.pem\", key = \"door-key.pem\"").get("/").status(), 200);
     assert_eq!(start("").get("/").status(), 502);
+}
+
+/// What an authority signs for `localhost`, but for what `change` does to it.
+fn signed(authority: &CertifiedIssuer<'_, KeyPair>, change: impl Fn(&mut CertificateParams)) -> CertifiedKey<KeyPair> {
+    let signing_key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    change(&mut params);
+    CertifiedKey { cert: params.signed_by(&signing_key, authority).unwrap(), signing_key }
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new([]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "an authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+#[test]
+fn who_cannot_be_trusted_gets_nothing_and_the_log_says_why_and_what_to_do() {
+    let (own, renewed) = (authority(), authority());
+    let expired = |params: &mut CertificateParams| params.not_after = date_time_ymd(2021, 11, 21);
+    let early = |params: &mut CertificateParams| params.not_before = date_time_ymd(2121, 11, 21);
+    let elsewhere = |params: &mut CertificateParams| *params = CertificateParams::new(["a.test".to_owned()]).unwrap();
+    let itself = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let unknown = "is signed by nobody who is trusted: name its authority by `ca` of the upstream's `tls`";
+    for (identity, cause) in [
+        (signed(&own, expired), "has expired at 2021-11-21T00:00:00Z: renew it there"),
+        (signed(&own, early), "is not valid before 2121-11-21T00:00:00Z: correct the clocks here and there"),
+        (
+            signed(&own, elsewhere),
+            "is for a.test, not for localhost: say so by `server_name` of the upstream's `tls`, or replace it",
+        ),
+        (
+            signed(&own, itself),
+            "is an authority's own: let that authority sign one for the server (basicConstraints CA:FALSE)",
+        ),
+        (signed(&renewed, |_| ()), unknown),
+        (certified(), unknown),
+    ] {
+        let (bad, good) = (serve(&identity), Upstream::named("good"));
+        let bad = format!("https://localhost:{bad}");
+        let tls = "resolve = \"1h\", balance = \"round_robin\", tls = { ca = \"own.pem\" }";
+        let start = |endpoints: &str| {
+            let upstream = format!("{{ endpoints = {endpoints}, {tls} }}");
+            Setup::new(open_rule(&upstream)).file("own.pem", own.pem()).start()
+        };
+        let gateway = start(&format!("{bad:?}"));
+        for request in [get("/page"), post("/page", "a=1")] {
+            let response = gateway.send(&request);
+            assert_eq!((response.status(), response.reason().as_str()), (502, "upstream_unreachable"), "{cause}");
+            assert_eq!(response.header("proxy-status"), Some("onedoor; error=tls_certificate_error"), "{cause}");
+            assert!(!response.text().contains("certificate"), "that is nobody's business");
+        }
+        let seen = gateway.log_line("/page")["cause"].as_str().unwrap().to_owned();
+        assert!(seen.starts_with(&bad) && seen.ends_with(&format!(": its certificate {cause}")), "{seen}");
+        let gateway = start(&format!("[{bad:?}, {:?}]", good.url()));
+        for _ in 0..12 {
+            assert_eq!(post("/", "a=1").send(gateway.address).text(), "good", "nothing was sent to the other");
+        }
+        let line = gateway.log_line("an endpoint failed too often and gets no requests");
+        assert!(line["cause"].as_str().unwrap().ends_with(cause), "{line}");
+    }
+}
+
+#[test]
+fn who_speaks_no_tls_or_wants_a_certificate_is_told_from_who_is_not_there() {
+    let (identity, client, plain) = (certified(), certified(), Listener::bind());
+    let (port, plain_url) = (serve_to(&identity, Some(&client)), plain.url());
+    thread::spawn(move || plain.accept().write("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"));
+    for (url, cause) in [
+        (plain_url.replace("http:", "https:"), "it does not speak TLS: is it an http:// endpoint?"),
+        (
+            format!("https://localhost:{port}"),
+            "it asks for a client certificate: name one by `cert` and `key` of the upstream's `tls`",
+        ),
+    ] {
+        let upstream = format!("{{ endpoints = {url:?}, resolve = \"1h\", tls = {{ ca = \"own.pem\" }} }}");
+        let gateway = Setup::new(open_rule(&upstream)).file("own.pem", identity.cert.pem()).start();
+        let response = gateway.get("/page");
+        assert_eq!((response.status(), response.reason().as_str()), (502, "upstream_unreachable"), "{cause}");
+        assert_eq!(response.header("proxy-status"), Some("onedoor; error=destination_unavailable"), "{cause}");
+        let seen = gateway.log_line("/page")["cause"].as_str().unwrap().to_owned();
+        assert!(seen.starts_with(&url) && seen.ends_with(cause), "{seen}");
+    }
 }
