@@ -54,5 +54,6 @@ mod upstreams_early;
 mod upstreams_http2;
 mod upstreams_https;
 mod upstreams_peers;
+mod upstreams_resolved;
 mod websockets;
 mod websockets_http2;

@@ -15,6 +15,7 @@ pub(crate) struct Setup {
     files: Vec<(String, String)>,
     whole: bool,
     lonely: bool,
+    has_hosts: bool,
 }
 
 impl Setup {
@@ -46,6 +47,15 @@ impl Setup {
         self
     }
 
+    /// Where names are looked up in the file `hosts` beside gateway.toml, and not in the system's.
+    ///
+    /// `None` where the system lets nobody have files of his own in place of others'.
+    pub(crate) fn hosts(mut self, lines: impl Into<String>) -> Option<Self> {
+        let allowed = Command::new("unshare").args(["-rm", "mount", "--bind", "/dev/null", "/etc/hosts"]).status();
+        self.has_hosts = true;
+        allowed.is_ok_and(|status| status.success()).then(|| self.file("hosts", lines))
+    }
+
     /// Starts it and waits until it serves.
     pub(crate) fn start(self) -> Gateway {
         let mut gateway = self.launch();
@@ -63,8 +73,8 @@ impl Setup {
         let text = if self.whole { self.text } else { complete(address, admin, &self.text) };
         let text = if self.lonely { text.replacen("workers = 2", "workers = 1", 1) } else { text };
         dir.write("gateway.toml", text);
-        let process = launch(&dir, &self.variables);
-        Gateway { address, admin, dir, variables: self.variables, process }
+        let process = launch(&dir, &self.variables, self.has_hosts);
+        Gateway { address, admin, dir, variables: self.variables, has_hosts: self.has_hosts, process }
     }
 }
 
@@ -80,6 +90,7 @@ pub(crate) struct Gateway {
     pub(crate) admin: SocketAddr,
     dir: Dir,
     variables: Vec<(String, String)>,
+    has_hosts: bool,
     /// The process, for signals and output.
     pub(crate) process: Process,
 }
@@ -146,7 +157,7 @@ impl Gateway {
     /// Ends it at once and starts it again with the same file.
     pub(crate) fn restart(&mut self) {
         self.process.kill();
-        self.process = launch(&self.dir, &self.variables);
+        self.process = launch(&self.dir, &self.variables, self.has_hosts);
         self.wait();
     }
 
@@ -165,8 +176,16 @@ fn complete(address: SocketAddr, admin: SocketAddr, text: &str) -> String {
     format!("[server]\nlisten = \"{address}\"\nworkers = 2\n{text}\n[admin]\nlisten = \"{admin}\"\n")
 }
 
-fn launch(dir: &Dir, variables: &[(String, String)]) -> Process {
-    let mut command = onedoor(&["run", "-c", "gateway.toml"]);
+fn launch(dir: &Dir, variables: &[(String, String)], has_hosts: bool) -> Process {
+    let mut command = match has_hosts {
+        false => onedoor(&["run", "-c", "gateway.toml"]),
+        true => {
+            let mut command = Command::new("unshare");
+            let script = "mount --bind hosts /etc/hosts && exec \"$0\" run -c gateway.toml";
+            command.args(["-rm", "sh", "-c", script, env!("CARGO_BIN_EXE_onedoor")]);
+            command
+        }
+    };
     command.current_dir(dir.path()).envs(variables.iter().cloned());
     Process::start(&mut command)
 }

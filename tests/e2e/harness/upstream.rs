@@ -78,13 +78,17 @@ impl Upstream {
     }
 
     pub(crate) fn start(answer: impl Fn(&Message) -> Reply + Send + Sync + 'static) -> Self {
+        Self::at(free_address(), answer)
+    }
+
+    /// At an address of the test's choice.
+    pub(crate) fn at(address: SocketAddr, answer: impl Fn(&Message) -> Reply + Send + Sync + 'static) -> Self {
         let shared = Arc::new(Shared {
             answer: Box::new(answer),
             requests: Mutex::default(),
             streams: Mutex::default(),
             accepted: AtomicUsize::new(0),
         });
-        let address = free_address();
         let stopped = serve(address, &shared);
         Self { address, shared, stopped }
     }
