@@ -335,7 +335,7 @@ impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::NoEndpoint(cause) => Self::new(Reason::NoEndpoint, cause),
-            Failure::Unreachable(cause) => Self::new(Reason::UpstreamUnreachable, cause),
+            Failure::Refused(cause) | Failure::Unreachable(cause) => Self::new(Reason::UpstreamUnreachable, cause),
             Failure::Untrusted(cause) => Self::new(Reason::UpstreamUntrusted, cause),
             Failure::Invalid(cause) => Self::new(Reason::UpstreamInvalid, cause),
             Failure::TimedOut => Self::new(Reason::UpstreamTimeout, "no answer within response_timeout"),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, pki_types::UnixTime};
 use std::io;
 
-/// What an error of the system's or of TLS on it means.
+/// What an error means that may be one of TLS.
 pub(super) fn judge(error: &io::Error) -> Failure {
     match error.get_ref().and_then(|error| error.downcast_ref()) {
         Some(Error::InvalidCertificate(fault)) => Failure::Untrusted(format!("its certificate {}", words(fault))),

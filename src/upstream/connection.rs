@@ -8,7 +8,7 @@ use super::{
     shared::{Shared, Stream},
     tls::{self, Tls},
 };
-use crate::{config::upstreams::Endpoint, http::body::RequestBody};
+use crate::{clock, config::upstreams::Endpoint, http::body::RequestBody};
 use bytes::Bytes;
 use http::{
     Request, Response,
@@ -20,7 +20,7 @@ use std::{
     io,
     net::SocketAddr,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -34,8 +34,10 @@ pub(super) enum Connection {
     /// HTTP/1.1, which serves one request at a time.
     Http1 {
         wire: Box<Wire>,
-        /// How long it may be kept unused, where the upstream said so.
-        keepalive: Option<Duration>,
+        /// When it was opened.
+        opened: Instant,
+        /// Until when it may be used, where the upstream said so.
+        until: Option<Instant>,
     },
     /// A place on one of HTTP/2.
     Http2(Stream),
@@ -96,7 +98,7 @@ impl Connection {
     }
 
     fn start(socket: Socket) -> Self {
-        Self::Http1 { wire: Box::new(Wire::new(socket)), keepalive: None }
+        Self::Http1 { wire: Box::new(Wire::new(socket)), opened: clock::now(), until: None }
     }
 
     async fn share(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, spec: &Endpoint) -> io::Result<Self> {
@@ -114,18 +116,27 @@ impl Connection {
         }
     }
 
-    /// How long it may be kept unused, where the upstream said so.
-    pub(super) fn keepalive(&self) -> Option<Duration> {
+    /// Until when it may be used, where the upstream said so.
+    pub(super) fn until(&self) -> Option<Instant> {
         match self {
-            Self::Http1 { keepalive, .. } => *keepalive,
+            Self::Http1 { until, .. } => *until,
             Self::Http2(_) => None,
         }
     }
 
-    /// Notes what the upstream's `Keep-Alive` field said.
+    /// Notes what the upstream's `Keep-Alive` field said. When the upstream begins to count is not seen from here, but it
+    /// is not before the head of its answer.
     pub(super) fn note_keepalive(&mut self, said: Duration) {
-        if let Self::Http1 { keepalive, .. } = self {
-            *keepalive = Some(said);
+        if let Self::Http1 { until, .. } = self {
+            *until = Some(clock::now() + said);
+        }
+    }
+
+    /// Whether it was there already at this time.
+    pub(super) fn was_open(&self, at: Instant) -> bool {
+        match self {
+            Self::Http1 { opened, .. } => *opened <= at,
+            Self::Http2(_) => false,
         }
     }
 
@@ -184,7 +195,7 @@ impl Connection {
     /// The answer has passed to its end. Returns the connection if it is to be kept.
     pub(super) fn finish(self) -> Option<Self> {
         match self {
-            Self::Http1 { wire, keepalive } => Some(Self::Http1 { wire: wire.finish()?, keepalive }),
+            Self::Http1 { wire, opened, until } => Some(Self::Http1 { wire: wire.finish()?, opened, until }),
             Self::Http2(_) => None,
         }
     }

@@ -91,10 +91,11 @@ impl Endpoint {
         &self.pools[worker.0]
     }
 
-    /// A request was lost with its connection: no worker uses one again that was open then.
-    pub(super) fn lost_one(&self) {
-        self.speed.lost(clock::now());
-        self.pools.iter().for_each(Pool::distrust);
+    /// A request was lost with its connection, or nobody listens any more: no worker uses one again that was open then.
+    pub(super) fn distrust(&self) {
+        let now = clock::now();
+        self.speed.lost(now);
+        self.pools.iter().for_each(|pool| pool.distrust(now));
     }
 
     pub(super) fn health(&self) -> &Health {
@@ -131,7 +132,11 @@ impl Endpoint {
 
     /// A connection of its own, which nobody else will use.
     pub(super) async fn connect(&self, speaks: Speaks) -> Result<Connection, Failure> {
-        Connection::open(&self.spec, self.address, self.tls.as_ref(), speaks, self.connect_timeout).await
+        let opened = Connection::open(&self.spec, self.address, self.tls.as_ref(), speaks, self.connect_timeout).await;
+        if let Err(Failure::Refused(_)) = opened {
+            self.distrust();
+        }
+        opened
     }
 
     /// A new connection, or a place on one that has just become free or was opened meanwhile.

@@ -10,6 +10,8 @@ use std::io;
 pub enum Failure {
     /// There is nobody to connect to: the endpoint's name has no address.
     NoEndpoint(String),
+    /// Nobody listens there.
+    Refused(String),
     /// No connection could be had, or it closed before the answer.
     Unreachable(String),
     /// Its certificate is not one that is trusted.
@@ -29,6 +31,7 @@ impl Failure {
     pub(super) fn at(self, endpoint: &str) -> Self {
         let at = |cause| format!("{endpoint}: {cause}");
         match self {
+            Self::Refused(cause) => Self::Refused(at(cause)),
             Self::Unreachable(cause) => Self::Unreachable(at(cause)),
             Self::Untrusted(cause) => Self::Untrusted(at(cause)),
             Self::Invalid(cause) => Self::Invalid(at(cause)),
@@ -40,9 +43,11 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoEndpoint(cause) | Self::Unreachable(cause) | Self::Untrusted(cause) | Self::Invalid(cause) => {
-                f.write_str(cause)
-            }
+            Self::NoEndpoint(cause)
+            | Self::Refused(cause)
+            | Self::Unreachable(cause)
+            | Self::Untrusted(cause)
+            | Self::Invalid(cause) => f.write_str(cause),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Overloaded => f.write_str("every endpoint has as many requests as connections allows"),
             Self::Body(fault) => fault.fmt(f),
@@ -52,7 +57,11 @@ impl std::fmt::Display for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        certificate::judge(&error)
+        match error.kind() {
+            // The latter of a unix socket.
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused(describe(&error)),
+            _ => certificate::judge(&error),
+        }
     }
 }
 

@@ -37,7 +37,7 @@ impl Meter {
     pub fn failed(&self, worker: Worker, failure: &Failure) {
         let reason = match failure {
             Failure::NoEndpoint(_) => "no_endpoint",
-            Failure::Unreachable(_) | Failure::Untrusted(_) => "unreachable",
+            Failure::Refused(_) | Failure::Unreachable(_) | Failure::Untrusted(_) => "unreachable",
             Failure::Invalid(_) => "invalid",
             Failure::TimedOut => "timeout",
             Failure::Overloaded => "overloaded",

@@ -78,7 +78,7 @@ impl Target {
         let (section, outage) = (&self.0.section, &self.0.outage);
         let key = terms.key.filter(|_| spare.0.section.balance == section.balance);
         let elsewhere = async |errand| {
-            let answer = spare.try_each(errand, Terms { key, ..terms }).await;
+            let answer = spare.try_each(errand, Terms { key, begun: clock::now(), ..terms }).await;
             (spare, answer.map_err(|Missed { failure, .. }| failure))
         };
         if !outage.may_try(clock::now(), section.eject) {

@@ -33,6 +33,8 @@ pub(super) struct Pool {
 struct Kept {
     idle: Vec<Idle>,
     shared: Vec<Shared>,
+    /// Those that were open then are not used again.
+    distrusted: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -73,11 +75,16 @@ impl Pool {
 
     /// Keeps a connection whose last exchange ended cleanly.
     pub(super) fn keep(&self, connection: Connection) {
-        let keepalive = connection.keepalive().map_or(self.keepalive, |theirs| theirs.min(self.keepalive));
-        if !keepalive.is_zero() {
-            let until = clock::now() + keepalive;
-            self.locked(|kept| kept.idle.push(Idle { connection, until }));
+        let now = clock::now();
+        let until = connection.until().map_or(now + self.keepalive, |theirs| theirs.min(now + self.keepalive));
+        if until <= now {
+            return;
         }
+        self.locked(|kept| {
+            if kept.distrusted.is_none_or(|at| !connection.was_open(at)) {
+                kept.idle.push(Idle { connection, until });
+            }
+        });
     }
 
     /// Opens a connection, one after the other as long as they can be shared: who waits finds room on the one before.
@@ -122,10 +129,13 @@ impl Pool {
         opened
     }
 
-    /// Closes what is unused: a connection has closed upon a request, and who ends one may be about to end all. What is
-    /// sent on them meanwhile would be lost, too.
-    pub(super) fn distrust(&self) {
-        self.locked(|kept| kept.idle.clear());
+    /// From now on what is open gets no more requests: a connection has closed upon one, and who ends one may be about to
+    /// end all, or nobody listens any more. What is sent on them meanwhile would be lost, too.
+    pub(super) fn distrust(&self, now: Instant) {
+        self.locked(|kept| {
+            kept.idle.clear();
+            kept.distrusted = Some(now);
+        });
     }
 
     /// Closes what has been unused for too long.

@@ -217,7 +217,7 @@ impl Target {
                     }
                     unsent = matches!(again, Again::Unsent(_));
                     if !unsent && matches!(failure, Failure::Unreachable(_)) {
-                        place.endpoint().lost_one();
+                        place.endpoint().distrust();
                     }
                     if counts && asked.elsewhere {
                         place.endpoint().speed().fared(false);

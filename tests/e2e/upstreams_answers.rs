@@ -4,6 +4,7 @@
 use crate::harness::{
     Connection, Gateway, Listener, Reply, Request, Setup, Upstream, get, open_rule, post, post_http2,
 };
+use std::time::Duration;
 
 /// What the client sees.
 #[derive(Debug, Clone, Copy)]
@@ -298,6 +299,31 @@ fn a_connection_is_kept_as_long_as_both_sides_keep_it() {
         assert_eq!(client.response(false).unwrap().text(), "ok");
         assert!(upstream.is_closed(), "{ours} and {theirs}");
     }
+}
+
+#[test]
+fn the_time_that_an_upstream_keeps_a_connection_counts_from_its_head_at_the_latest() {
+    let app = Listener::bind();
+    let gateway = lonely(&format!("{{ endpoints = {:?}, keepalive = \"1h\" }}", app.url()));
+    let ask = |request: Request| {
+        let mut client = Connection::open(gateway.address);
+        client.write(request.bytes(gateway.address));
+        client
+    };
+    let mut client = ask(get("/slow"));
+    let mut upstream = app.accept();
+    upstream.request().unwrap();
+    upstream.write("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=3\r\nContent-Length: 10\r\n\r\n12345");
+    // All of it may have been written long ago, for all that is known here.
+    std::thread::sleep(Duration::from_millis(2100));
+    upstream.write("67890");
+    assert_eq!(client.response(false).unwrap().text(), "1234567890");
+    let mut client = ask(post("/once", "a=1"));
+    let mut fresh = app.accept();
+    assert_eq!(fresh.request().unwrap().target(), "/once", "it is about to close the other");
+    fresh.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert_eq!(client.response(false).unwrap().text(), "ok");
+    assert!(upstream.is_closed());
 }
 
 #[test]

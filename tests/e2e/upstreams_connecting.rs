@@ -1,6 +1,6 @@
 //! Upstreams that cannot be connected to: nobody answers there at all, not even to say no.
 
-use crate::harness::{Gateway, Upstream, eventually, get, open_rule, post};
+use crate::harness::{Connection, Gateway, Listener, Setup, Upstream, eventually, get, open_rule, post};
 use socket2::{Domain, Socket, Type};
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
@@ -66,4 +66,33 @@ fn where_somebody_else_answers_nobody_notices() {
     gateway.log_line("an endpoint failed too often and gets no requests");
     let up = format!("onedoor_endpoint_up{{upstream=\"app\",endpoint=\"{}\"}} 0", hole.url());
     eventually("it is measured", || gateway.measures(&up).then_some(()));
+}
+
+#[test]
+fn where_nobody_listens_any_more_what_is_open_ends_with_its_request() {
+    let app = Listener::bind();
+    let upstream = format!("{{ endpoints = {:?}, keepalive = \"1h\" }}", app.url());
+    let gateway = Setup::new(open_rule(&upstream)).one_worker().start();
+    let ask = |path: &str| {
+        let mut client = Connection::open(gateway.address);
+        client.write(get(path).bytes(gateway.address));
+        let mut upstream = app.accept();
+        upstream.request().unwrap();
+        (client, upstream)
+    };
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let [(mut client, mut unused), (mut other, mut in_use)] = [ask("/1"), ask("/2")];
+    unused.write(ok);
+    assert_eq!(client.response(false).unwrap().text(), "ok");
+    // It takes no more connections, serves those that it has, and waits for their end.
+    let (mut client, mut busy) = (Connection::open(gateway.address), unused);
+    client.write(get("/3").bytes(gateway.address));
+    assert_eq!(busy.request().unwrap().target(), "/3", "until now it is kept");
+    drop(app);
+    assert_eq!(gateway.get("/4").status(), 502);
+    for (client, upstream) in [(&mut client, &mut busy), (&mut other, &mut in_use)] {
+        upstream.write(ok);
+        assert_eq!(client.response(false).unwrap().text(), "ok");
+        assert!(upstream.is_closed());
+    }
 }
