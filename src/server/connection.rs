@@ -1,10 +1,11 @@
 //! One client connection: HTTP/1.1 within its limits.
 
 use super::{
+    activity::{Activity, Busy},
     credit,
     door::House,
     drain::Closing,
-    timed::{Activity, Busy, Timed},
+    timed::Timed,
 };
 use crate::{
     gateway::{body::Body, tunnel::Tunnel},

@@ -1,6 +1,7 @@
 //! What a connection meets before its first request: a PROXY header, TLS, and the question which HTTP it speaks.
 
 use super::{
+    activity::Activity,
     connection,
     drain::Closing,
     frames::PREFACE,
@@ -9,7 +10,6 @@ use super::{
     places::Place,
     prefixed::Prefixed,
     proxy_protocol::{self, Beginning, Proxied},
-    timed::Activity,
 };
 use crate::{
     clock,

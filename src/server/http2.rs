@@ -1,12 +1,13 @@
 //! One client connection that speaks HTTP/2, within the same limits as one of HTTP/1.1, and some of its own.
 
 use super::{
+    activity::{Activity, Busy},
     door::House,
     drain::Closing,
     frames::Frames,
     gathered::Gathered,
     pace::{Pace, Paced},
-    timed::{Activity, Busy, Timed},
+    timed::Timed,
 };
 use crate::{
     gateway::{body::Body, tunnel::Tunnel},

@@ -1,5 +1,6 @@
 //! The front: listeners, workers, connections, and the way out.
 
+pub mod activity;
 pub mod arriving;
 pub mod connection;
 pub mod credit;

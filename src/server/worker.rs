@@ -1,6 +1,7 @@
 //! Workers: one thread per core, each with its own runtime, accept queues and connections to upstreams and store.
 
 use super::{
+    activity::Activity,
     connection,
     credit::Credited,
     door::{Door, House},
@@ -8,7 +9,6 @@ use super::{
     listener::{Accepted, Bound, Entrance, Listener, Role},
     meter::Meter,
     places::{Place, Places},
-    timed::Activity,
 };
 use crate::{
     gateway::Gateway,
