@@ -29,6 +29,7 @@ use body::Body;
 use exchange::Exchange;
 use http::Response;
 use hyper::body::Incoming;
+use refusal::Refusal;
 use snapshot::Snapshot;
 use std::sync::{
     Arc,
@@ -44,6 +45,7 @@ const HEALTH: &str = "/_onedoor/healthz";
 pub struct Gateway {
     current: Box<[ArcSwap<Hold>]>,
     draining: AtomicBool,
+    over: AtomicBool,
     strangers: Strangers,
     metrics: Metrics,
     store_up: Gauge,
@@ -71,6 +73,7 @@ impl Gateway {
         Self {
             current: (0..workers).map(hold).collect(),
             draining: AtomicBool::new(false),
+            over: AtomicBool::new(false),
             strangers: Strangers::default(),
             store_up: metrics.gauge(&families::STORE_UP, &[]),
             memory_armed: metrics.gauge(&families::MEMORY_ARMED, &[]),
@@ -96,10 +99,11 @@ impl Gateway {
         let mut response = if head.uri.path() == HEALTH && is_sound() {
             Answers::health(self.is_draining())
         } else {
-            match snapshot.proxy(head, body, peer, &mut exchange).await {
-                Ok(response) => response,
-                Err(refusal) => snapshot.answers().refuse(refusal, &mut exchange),
-            }
+            let answer = match self.over.load(Ordering::Relaxed) {
+                true => Err(Refusal::too_late()), // 503
+                false => snapshot.proxy(head, body, peer, &mut exchange).await,
+            };
+            answer.unwrap_or_else(|refusal| snapshot.answers().refuse(refusal, &mut exchange))
         };
         exchange.settle(response.status()).await;
         snapshot.harden(&mut response, &exchange);
@@ -136,6 +140,11 @@ impl Gateway {
     /// From now on the health pages fail, so that load balancers send new requests elsewhere.
     pub fn begin_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on requests that begin are refused: there is no time left for them.
+    pub fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
     }
 
     /// Whether the process has been asked to stop.

@@ -69,6 +69,8 @@ pub enum Reason {
     NoEndpoint,
     /// Every endpoint has as many requests as it may have.
     Overloaded,
+    /// The gateway has left off serving.
+    Draining,
     /// The upstream did not answer in time.
     UpstreamTimeout,
     /// Logging in leads back here, and to logging in again.
@@ -187,6 +189,12 @@ impl Reason {
                 "The service behind this page is busy",
                 "connection_limit_reached",
             ),
+            Self::Draining => (
+                "draining",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "This server is being stopped: please try again",
+                "proxy_internal_response",
+            ),
             Self::UpstreamTimeout => (
                 "upstream_timeout",
                 StatusCode::GATEWAY_TIMEOUT,
@@ -215,7 +223,7 @@ impl Reason {
 
     /// After how many seconds trying again makes sense, where it does.
     pub fn retry_after(self) -> Option<&'static str> {
-        matches!(self, Self::StoreUnavailable | Self::NoEndpoint | Self::Overloaded).then_some("1")
+        matches!(self, Self::StoreUnavailable | Self::NoEndpoint | Self::Overloaded | Self::Draining).then_some("1")
     }
 
     /// Whether the connection ends with the answer: where a message cannot be trusted, or may have begun a tunnel,
@@ -228,6 +236,11 @@ impl Reason {
 impl Refusal {
     fn new(reason: Reason, cause: impl Into<Cow<'static, str>>) -> Self {
         Self { reason, cause: cause.into(), exceeded: None }
+    }
+
+    /// Of a request that begins when `drain` has run out.
+    pub(super) fn too_late() -> Self {
+        Self::new(Reason::Draining, "it began after drain had run out")
     }
 }
 

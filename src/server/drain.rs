@@ -11,9 +11,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// How long those who ask too late may still be told so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The moment from which accepting ends and idle connections close; cheap to clone and to ask.
 #[derive(Debug, Clone, Default)]
@@ -93,7 +97,8 @@ impl Signals {
     }
 }
 
-/// Drains: returns when every accepted request has its whole answer, or when `drain` has run out.
+/// Drains: returns when every accepted request has its whole answer, or a moment after `drain` has run out. In that
+/// moment requests that begin are refused, so that their clients know that nothing has come of them.
 ///
 /// A second signal cuts `drain_delay` short.
 pub async fn drain(server: &Server, shared: &Shared, signals: &mut Signals) {
@@ -105,11 +110,19 @@ pub async fn drain(server: &Server, shared: &Shared, signals: &mut Signals) {
     }
     shared.closing.begin();
     shared.connections.close();
-    if tokio::time::timeout(server.drain, shared.connections.wait()).await.is_err() {
-        let connections = shared.meter.open.value();
-        tracing::warn!(connections, "drain has run out: connections are cut");
+    if !finish(server.drain, shared).await {
+        shared.gateway.end();
+        if !finish(LAST_WORDS, shared).await {
+            let connections = shared.meter.open.value();
+            tracing::warn!(connections, "drain has run out: connections are cut");
+        }
     }
     shared.stop.cancel();
+}
+
+/// Whether all connections end within this time.
+async fn finish(time: Duration, shared: &Shared) -> bool {
+    tokio::time::timeout(time, shared.connections.wait()).await.is_ok()
 }
 
 #[cfg(test)]

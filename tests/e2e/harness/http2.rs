@@ -162,13 +162,22 @@ impl Http2 {
 
     /// Reads until it is known what became of a request.
     pub(crate) fn outcome(&mut self, stream: u32) -> Outcome {
+        self.outcome_or(stream, true)
+    }
+
+    /// The same, where the gateway may say before that it will leave.
+    pub(crate) fn outcome_despite_goodbye(&mut self, stream: u32) -> Outcome {
+        self.outcome_or(stream, false)
+    }
+
+    fn outcome_or(&mut self, stream: u32, goodbye_counts: bool) -> Outcome {
         let code = |payload: &[u8]| payload.first_chunk().map(|code| u32::from_be_bytes(*code));
         while let Some(frame) = self.frame() {
             match frame.kind {
                 HEADERS if frame.stream == stream => return Outcome::Status(status(&frame)),
                 DATA => self.body.extend(&frame.payload),
                 RST_STREAM if frame.stream == stream => return Outcome::Reset(code(&frame.payload).unwrap()),
-                GOAWAY => return Outcome::Gone(code(&frame.payload[4..])),
+                GOAWAY if goodbye_counts => return Outcome::Gone(code(&frame.payload[4..])),
                 _ => {}
             }
         }
