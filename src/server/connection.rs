@@ -5,11 +5,14 @@ use super::{
     credit,
     door::House,
     drain::Closing,
+    meter::Meter,
+    mistaken,
     timed::Timed,
 };
 use crate::{
     gateway::{body::Body, tunnel::Tunnel},
     http::peer::Peer,
+    tasks::Worker,
 };
 use bytes::Bytes;
 use http::{
@@ -26,6 +29,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use std::{
     convert::Infallible,
+    net::IpAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -86,15 +90,16 @@ where
     builder
         .max_headers(limits.headers.saturating_mul(2).max(HEADERS_MIN))
         .max_buf_size(head_bytes.saturating_mul(2).max(BUFFER_BYTES_MIN));
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).with_upgrades().await {
-        if error.is_parse() || error.is_parse_too_large() {
-            meter.heads_refused.add(worker);
-            if meter.head_told.is_due() {
-                let client = client.map(tracing::field::display);
-                tracing::info!(client, reason = %error, "a head that cannot be parsed was answered with a bare 400");
-            }
-        }
-        tracing::debug!(%error, "a client connection ended early");
+    let sending_away = {
+        let mut connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let error = Pin::new(&mut connection).await.err();
+        error.inspect(|error| note(error, &meter, worker, client)).and_then(|error| {
+            let parts = connection.into_parts().filter(|_| error.is_parse_version_h2());
+            parts.map(|parts| Box::pin(mistaken::send_away(parts.io.into_inner().into_inner())))
+        })
+    };
+    if let Some(sending_away) = sending_away {
+        sending_away.await;
     }
     let begun = begun.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some((upgrade, tunnel)) = begun
@@ -102,6 +107,22 @@ where
     {
         Box::pin(go_on::<S>(client, tunnel, closing)).await;
     }
+}
+
+/// Counts a head that cannot be parsed, and says why a connection ended.
+fn note(error: &hyper::Error, meter: &Meter, worker: Worker, client: Option<IpAddr>) {
+    if error.is_parse() || error.is_parse_too_large() {
+        meter.heads_refused.add(worker);
+        if meter.head_told.is_due() {
+            let client = client.map(tracing::field::display);
+            if error.is_parse_version_h2() {
+                tracing::info!(client, "a client began with HTTP/2: without TLS it needs `[server] h2c = true`");
+            } else {
+                tracing::info!(client, reason = %error, "a head that cannot be parsed was answered with a bare 400");
+            }
+        }
+    }
+    tracing::debug!(%error, "a client connection ended early");
 }
 
 /// Passes on what a WebSocket says, without the limits of HTTP: it has its own.

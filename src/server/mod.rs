@@ -12,6 +12,7 @@ pub mod gathered;
 pub mod http2;
 pub mod listener;
 pub mod meter;
+mod mistaken;
 pub mod pace;
 pub mod passed;
 pub mod places;

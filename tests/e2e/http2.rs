@@ -5,7 +5,10 @@ use crate::harness::{
     frames::{CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE},
     get, http2_block as block, open_gateway, post, record, store_session,
 };
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
 
@@ -47,11 +50,25 @@ fn both_protocols_are_spoken_without_tls_where_the_file_says_so_and_one_where_no
         pieces.write([*byte]);
     }
     assert_eq!(pieces.response(false).unwrap().status(), 200, "PRI is a method until it is a preface");
+}
 
-    let plain = open_gateway("", &app.url());
-    let mut http2 = Http2::open(plain.address, &[]);
+#[test]
+fn who_speaks_it_where_it_is_not_served_is_told_to_speak_http_1() {
+    const HTTP_1_1_REQUIRED: u32 = 13;
+    let app = Upstream::echo();
+    let gateway = open_gateway("", &app.url());
+    let mut http2 = Http2::open(gateway.address, &[]);
     http2.get(1, &[]);
-    assert!(!matches!(http2.outcome(1), Outcome::Status(200)));
+    assert_eq!(http2.outcome(1), Outcome::Gone(Some(HTTP_1_1_REQUIRED)));
+    assert!(http2.ends());
+    gateway.process.wait_for_output("a client began with HTTP/2: without TLS it needs `[server] h2c = true`");
+    let url = format!("http://{}/", gateway.address);
+    let curl = ["-sSv", "--max-time", "20", "--http2-prior-knowledge", &url];
+    let curl = Command::new("curl").args(curl).output().expect("curl (apt-get install curl)");
+    let told = String::from_utf8_lossy(&curl.stderr);
+    assert!(!curl.status.success() && told.contains("GOAWAY, error=13"), "{told}");
+    assert!(app.requests().is_empty());
+    assert_eq!(gateway.get("/").status(), 200);
 }
 
 #[test]

@@ -27,7 +27,7 @@ families! {
     UNWELCOME = Counter "onedoor_connections_unwelcome_total" []
         "Client connections that ended before a request: no TLS handshake in time, or no PROXY header that is believed.";
     HEADS_REFUSED = Counter "onedoor_heads_refused_total" []
-        "Requests whose head could not be parsed, answered with a bare 400. They are in no other metric.";
+        "Requests whose head could not be parsed, answered with a bare 400, and connections that begin with HTTP/2 where it is not served. They are in no other metric.";
     REQUESTS = Tally "onedoor_requests_total" ["rule", "status", "reason"]
         "Requests that are over, by the status of the answer and, where the gateway itself refused, the reason. 499: the client left before the answer. No rule: refused before one was found, or the health page.";
     REQUEST_DURATION = Histogram "onedoor_request_duration_seconds" ["rule"]
