@@ -3,7 +3,7 @@
 use std::{future::Future, io, thread};
 use tokio::{
     runtime::{self, Handle},
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
 };
 pub use tokio_util::task::TaskTracker;
 
@@ -15,6 +15,12 @@ pub struct Worker(pub usize);
 #[expect(clippy::disallowed_methods, reason = "this is the spawn")]
 pub fn background(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(task);
+}
+
+/// Spawns on the current worker a task that nobody waits for, and that can be ended.
+#[expect(clippy::disallowed_methods, reason = "this is the spawn")]
+pub fn abortable(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    tokio::spawn(task).abort_handle()
 }
 
 /// Spawns on the current worker a task that a drain waits for.

@@ -15,16 +15,29 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
-use tokio::net::TcpListener;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::AbortHandle,
+};
 
-/// A head that takes longer is cut off.
+/// A head that takes longer is cut off, and so is a connection that is unused for longer.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A head that is larger is refused.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// A connection that is older takes no further request, and has the same time again as a head for its last answer.
+const CONNECTION_AGE: Duration = Duration::from_secs(60);
+
+/// Connections at a time. Beyond them the oldest makes room, so that a probe is answered whoever else holds some.
+const CONNECTIONS: usize = 64;
 
 /// Claims the admin address.
 ///
@@ -43,25 +56,38 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 pub fn serve(listener: std::net::TcpListener, gateway: Arc<Gateway>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     tasks::background(async move {
+        let mut open = VecDeque::<AbortHandle>::new();
         loop {
             let Ok((stream, _)) = listener.accept().await else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            let gateway = gateway.clone();
-            tasks::background(async move {
-                let service = service_fn(|request: Request<Incoming>| {
-                    let response = answer(&request, &gateway);
-                    async move { Ok::<_, Infallible>(response) }
-                });
-                let mut builder = http1::Builder::new();
-                builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-                // A client that breaks off harms nobody but itself.
-                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-            });
+            open.retain(|connection| !connection.is_finished());
+            if open.len() >= CONNECTIONS
+                && let Some(oldest) = open.pop_front()
+            {
+                oldest.abort();
+            }
+            open.push_back(tasks::abortable(converse(stream, gateway.clone())));
         }
     });
     Ok(())
+}
+
+/// Serves a connection within its limits.
+async fn converse(stream: TcpStream, gateway: Arc<Gateway>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = answer(&request, &gateway);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HEAD_BYTES);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    // A client that breaks off harms nobody but itself.
+    if tokio::time::timeout(CONNECTION_AGE, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = tokio::time::timeout(HEADER_TIMEOUT, connection).await;
+    }
 }
 
 fn answer(request: &Request<Incoming>, gateway: &Gateway) -> Response<Full<Bytes>> {

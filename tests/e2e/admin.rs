@@ -1,6 +1,6 @@
 //! The admin listener: liveness and readiness, apart from the public one.
 
-use crate::harness::{Redis, Request, Upstream, express_gateway, get, open_gateway};
+use crate::harness::{Connection, Redis, Request, Upstream, express_gateway, get, open_gateway};
 
 #[test]
 fn livez_and_readyz_answer() {
@@ -40,6 +40,28 @@ fn foreign_hosts_and_other_sites_scripts_are_refused() {
     assert_eq!(get("/livez").header("Host", "localhost:9090").send(gateway.admin).status(), 200);
     assert_ne!(get("/livez").header("Host", "rebound.evil.test").send(gateway.admin).status(), 200);
     assert_eq!(get("/livez").header("Sec-Fetch-Site", "cross-site").send(gateway.admin).status(), 403);
+}
+
+#[test]
+fn a_crowd_at_its_door_keeps_no_probe_out() {
+    let app = Upstream::echo();
+    let gateway = open_gateway("", &app.url());
+    let begin = || {
+        let mut connection = Connection::open(gateway.admin);
+        connection.try_write("GET /livez HTTP/1.1\r\nHost: localhost\r\n");
+        connection
+    };
+    let mut first = begin();
+    let crowd: Vec<_> = (0..200).map(|_| begin()).collect();
+    assert_eq!(get("/livez").send(gateway.admin).status(), 200);
+    assert!(first.is_closed(), "the oldest makes room");
+    for mut connection in crowd {
+        assert!(connection.is_closed(), "who says no more is cut off");
+    }
+    let mut large = Connection::open(gateway.admin);
+    large.try_write(format!("GET /livez HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(100_000)));
+    // The answer may get lost: what is not read when the connection closes resets it.
+    assert!(large.response(false).is_none_or(|refused| refused.status() == 431));
 }
 
 #[test]
