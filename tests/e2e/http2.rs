@@ -214,6 +214,39 @@ fn trailers_are_dropped() {
 }
 
 #[test]
+fn a_small_answer_does_not_wait_for_the_large_ones_of_its_connection() {
+    const LARGE: usize = 4 << 20;
+    let app = Upstream::start(|request| match request.target() {
+        "/small" => Reply::new(200, &[], "small"),
+        _ => Reply::new(200, &[], vec![b'x'; LARGE]),
+    });
+    let gateway = open_gateway("h2c = true", &app.url());
+    let window = 1_u32 << 30;
+    let mut http2 = Http2::open(gateway.address, &[(4, window)]);
+    http2.send(WINDOW_UPDATE, 0, 0, &window.to_be_bytes());
+    let (large, small) = (20, 41);
+    for index in 0..large {
+        http2.get(1 + 2 * index, &[(":path", "/large")]);
+    }
+    eventually("all downloads have begun", || (app.requests().len() == large as usize).then_some(()));
+    // Nothing is read until its answer is there, so that only what waits before it comes before it.
+    http2.get(small, &[(":path", "/small")]);
+    eventually("it is asked for", || app.requests().iter().any(|seen| seen.target() == "/small").then_some(()));
+    let mut before = 0;
+    loop {
+        let frame = http2.frame().expect("it is answered");
+        if frame.stream == small && frame.flags & END_STREAM != 0 {
+            break;
+        }
+        if frame.kind == DATA {
+            before += frame.payload.len();
+        }
+    }
+    let all = LARGE * large as usize;
+    assert!(before < all / 3, "{before} of {all} bytes came first");
+}
+
+#[test]
 fn so_many_requests_at_a_time_are_served() {
     let app = Upstream::start(|_| {
         std::thread::sleep(Duration::from_millis(300));
