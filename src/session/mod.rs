@@ -248,8 +248,8 @@ impl Sessions {
             };
             search.lookups += 1;
             let mut found = self.look_up(&named, activity, look).await;
-            if found.as_ref().is_ok_and(Found::is_missing) && self.expects_somebody() {
-                found = Box::pin(self.await_record(&named, activity, look.worker)).await;
+            if self.expects_somebody() {
+                found = Box::pin(self.meet(&named, found, activity, look.worker)).await;
             }
             if let (Ok(Found { finding: Finding::Valid(_), .. }), Some(newest)) = (&found, &self.newest) {
                 self.verdicts.signed(self.prove(newest, pair, headers).is_ok(), look.worker);

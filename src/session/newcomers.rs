@@ -1,6 +1,6 @@
 //! Sessions that an upstream has just begun: their browser may be back before their record can be read.
 
-use super::{Absence, Activity, Found, Look, Sessions, id::SessionId, near_cache::Named, store::Outage};
+use super::{Activity, Found, Look, Sessions, id::SessionId, near_cache::Named, store::Outage};
 use crate::{clock, tasks::Worker};
 use std::{sync::Arc, time::Duration};
 
@@ -20,29 +20,29 @@ impl Sessions {
         !self.newcomers.is_unused()
     }
 
-    /// What became of a session that has no record: if it is expected, its record is waited for, no longer than for any
-    /// answer of the store.
-    pub(super) async fn await_record(
+    /// What became of a session: if it has no record and is expected, that is waited for, no longer than for any answer
+    /// of the store. One that has come is expected no more: when its record is gone, it is gone.
+    pub(super) async fn meet(
         self: &Arc<Self>,
         named: &Arc<Named>,
+        mut found: Result<Found, Outage>,
         activity: Activity,
         worker: Worker,
     ) -> Result<Found, Outage> {
         let key = &*named.key;
         let (begun, mut pause) = (clock::now(), PAUSE.0);
-        while self.newcomers.get(key).is_some() {
-            if begun.elapsed() + pause > self.store.patience() {
-                // Nobody waits in vain for it again.
-                self.newcomers.take(key);
-                break;
-            }
+        while found.as_ref().is_ok_and(Found::is_missing)
+            && self.newcomers.get(key).is_some()
+            && begun.elapsed() + pause <= self.store.patience()
+        {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
-            let found = self.look_up(named, activity, Look::from(worker)).await?;
-            if !found.is_missing() {
-                return Ok(found);
-            }
+            found = self.look_up(named, activity, Look::from(worker)).await;
         }
-        Ok(Found::absent(Absence::NotFound))
+        // Whoever did not come in time is not waited for in vain again.
+        if found.is_ok() {
+            self.newcomers.take(key);
+        }
+        found
     }
 }
