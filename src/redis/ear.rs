@@ -1,13 +1,13 @@
 //! One primary, listened to, and proven to be heard by a key of our own whose changes must come back.
 
 use super::{
-    Redis,
-    greeting::{self, Fault},
+    Failure, Redis,
+    greeting::{self, FLAGS, Fault},
     listener::{Change, Chorus, Event, Status, Teller},
     proof::{Moment, Proof},
     wire::{Head, Wire},
 };
-use crate::config::store::Invalidation;
+use crate::{config::store::Invalidation, tasks::Worker};
 use std::{
     convert::Infallible,
     sync::{
@@ -82,70 +82,73 @@ impl<S: Fn(Event<'_>)> Ear<S> {
         was_open
     }
 
-    fn heard(&self, moment: Moment, by: &Status) {
+    fn heard(&self, moment: Moment, lack: Option<&str>) {
         if self.chorus.heard(&self.proof, moment) {
-            self.teller.tell(by.clone());
+            self.teller.tell_heard(lack);
         }
     }
 
     async fn attempt(&self) -> Result<Infallible, Fault> {
-        let mut by_events = self.decide().await?;
-        let mut wire = greeting::in_time(Wire::dial(self.redis.server())).await?;
-        let greeted = self.greet(&mut wire, by_events).await;
-        // Whoever has the choice takes events as soon as they are on.
-        let mut may_change = !by_events && self.chorus.hearing.cache.invalidation == Invalidation::Auto;
-        if greeted.is_err() && by_events && self.chorus.hearing.cache.invalidation == Invalidation::Auto {
-            // Events are on, but not for us: their channels need a right of their own.
-            (by_events, may_change) = (false, false);
-            wire = greeting::in_time(Wire::dial(self.redis.server())).await?;
-            self.greet(&mut wire, by_events).await?;
-        } else {
-            greeted?;
+        let mut lack = self.lack().await?;
+        let may_choose = self.chorus.hearing.cache.invalidation == Invalidation::Auto;
+        let mut greeted = self.greeted(lack.is_none()).await;
+        if let (None, true, Err(Fault(why))) = (&lack, may_choose, &greeted) {
+            lack = Some(format!("keyspace events are on, but {why}"));
+            greeted = self.greeted(false).await;
         }
-        self.proof.listens(by_events);
+        let mut wire = greeted?;
+        let lack = lack.as_deref();
+        self.proof.listens(lack.is_none());
         tokio::select! {
             fault = self.hear(&mut wire) => Err(fault),
-            fault = self.prove(by_events) => Err(fault),
-            fault = self.turn_to_events(), if may_change => Err(fault),
+            fault = self.prove(lack) => Err(fault),
+            fault = self.turn_to_events(), if may_choose && lack.is_some() => Err(fault),
         }
     }
 
-    async fn greet(&self, wire: &mut Wire, by_events: bool) -> Result<(), Fault> {
-        greeting::greet(wire, self.redis.server(), &self.beat, &self.chorus.hearing, by_events).await
+    async fn greeted(&self, by_events: bool) -> Result<Wire, Fault> {
+        let server = self.redis.server();
+        let mut wire = greeting::in_time(Wire::dial(server)).await?;
+        greeting::greet(&mut wire, server, &self.beat, &self.chorus.hearing, by_events).await?;
+        Ok(wire)
     }
 
-    /// Whether keyspace events are what is listened to.
-    async fn decide(&self) -> Result<bool, Fault> {
+    /// What must be done before keyspace events are what is listened to; `None` = nothing.
+    async fn lack(&self) -> Result<Option<String>, Fault> {
         let cache = &self.chorus.hearing.cache;
-        if cache.invalidation == Invalidation::Tracking {
-            return Ok(false);
-        }
         let explicit = cache.invalidation == Invalidation::Events;
-        let flags = match self.redis.notified_events().await? {
-            Some(flags) => flags,
-            // Where the setting cannot be read, only somebody who knows it can promise that it is enough.
-            None => return Ok(explicit),
+        if cache.invalidation == Invalidation::Tracking {
+            return Ok(Some(format!("`invalidation = \"auto\"` in [store.cache], and notify-keyspace-events {FLAGS}")));
+        }
+        let Some(flags) = self.redis.notified_events().await? else {
+            // Only somebody who knows the setting can promise that it is enough.
+            let promise = "`invalidation = \"events\"` in [store.cache], if notify-keyspace-events is";
+            return Ok((!explicit).then(|| format!("{promise} {FLAGS}: the gateway may not read it (+config|get)")));
         };
         let lacking = greeting::lacking(&flags);
         if lacking.is_empty() {
-            return Ok(true);
+            return Ok(None);
         }
-        if cache.configure && self.redis.notify_events(&format!("{flags}{lacking}")).await? {
-            return Ok(true);
+        let wanted = format!("{flags}{lacking}");
+        if cache.configure && self.redis.notify_events(&wanted).await? {
+            return Ok(None);
         }
-        if explicit {
-            let wanted = format!("{flags}{lacking}");
-            return Err(Fault(format!("keyspace events are off: CONFIG SET notify-keyspace-events {wanted}")));
+        let wanted = format!("CONFIG SET notify-keyspace-events {wanted}");
+        match (explicit, cache.configure) {
+            (true, _) => Err(Fault(format!("keyspace events are off: {wanted}"))),
+            (false, true) => Ok(Some(format!("{wanted}: the gateway itself may not (+config|set)"))),
+            (false, false) => Ok(Some(format!("{wanted}, or `configure = true` in [store.cache]"))),
         }
-        Ok(false)
     }
 
-    /// Returns when keyspace events are on.
+    /// Returns when keyspace events are on, and for us.
     async fn turn_to_events(&self) -> Fault {
         loop {
             time::sleep(SECOND_LOOK).await;
             // A server that does not answer this is no doubt about what was heard: the beats tell.
-            if let Ok(true) = self.decide().await {
+            if let Ok(None) = self.lack().await
+                && self.greeted(true).await.is_ok()
+            {
                 return Fault("keyspace events are on now, and are turned to".to_owned());
             }
         }
@@ -201,10 +204,10 @@ impl<S: Fn(Event<'_>)> Ear<S> {
     }
 
     /// Proves, over and over, that changes made over every connection come back.
-    async fn prove(&self, by_events: bool) -> Fault {
-        let mut beats = Beats { by_events, number: 0, expected: None };
+    async fn prove(&self, lack: Option<&str>) -> Fault {
+        let mut beats = Beats { by_events: lack.is_none(), number: 0, expected: None };
         loop {
-            match self.prove_until_doubt(&mut beats).await {
+            match self.prove_until_doubt(&mut beats, lack).await {
                 Ok(why) => _ = self.lost(why.to_owned()),
                 Err(fault) => return fault,
             }
@@ -212,17 +215,18 @@ impl<S: Fn(Event<'_>)> Ear<S> {
     }
 
     /// Returns at the first doubt about the connections that records are read over.
-    async fn prove_until_doubt(&self, beats: &mut Beats) -> Result<&'static str, Fault> {
+    async fn prove_until_doubt(&self, beats: &mut Beats, lack: Option<&str>) -> Result<&'static str, Fault> {
         let (proof, readers) = (&self.proof, self.redis.readers());
         let losses = self.redis.health.losses();
-        let by = if beats.by_events { Status::Events } else { Status::Tracking };
+        // While a server takes no writes, as before a failover, they must not hold up what is read.
+        self.redis.delete(Worker(0), &format!("{}:none", self.beat)).await.map_err(unwritable)?;
         beats.expected = None;
         let mut sent = proof.now();
         for reader in 0..readers {
             sent = proof.now();
             self.beat(beats, reader).await?;
         }
-        self.heard(sent, &by);
+        self.heard(sent, lack);
         let interval = proof.max_staleness() / BEATS;
         for reader in (0..readers).cycle() {
             time::sleep(interval.saturating_sub(proof.now().since(sent))).await;
@@ -234,7 +238,7 @@ impl<S: Fn(Event<'_>)> Ear<S> {
             if !self.beat(beats, reader).await? {
                 return Ok("the database was flushed or exchanged");
             }
-            self.heard(before, &by);
+            self.heard(before, lack);
         }
         Ok("there are no connections")
     }
@@ -245,7 +249,7 @@ impl<S: Fn(Event<'_>)> Ear<S> {
         let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
         let (tracked, announced) = (count(&self.heard.tracked), count(&self.heard.announced));
         beats.number += 1;
-        let previous = self.redis.exchange(reader, &self.beat, beats.number, BEAT_TTL).await?;
+        let previous = self.redis.exchange(reader, &self.beat, beats.number, BEAT_TTL).await.map_err(unwritable)?;
         let back = async {
             while count(&self.heard.tracked) == tracked
                 || (beats.by_events && count(&self.heard.announced) == announced)
@@ -258,4 +262,9 @@ impl<S: Fn(Event<'_>)> Ear<S> {
         let expected = beats.expected.replace(beats.number);
         Ok(expected.is_none() || previous == expected)
     }
+}
+
+fn unwritable(failure: Failure) -> Fault {
+    let Fault(why) = failure.into();
+    Fault(format!("a key of our own cannot be written: {why}"))
 }

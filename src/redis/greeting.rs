@@ -33,7 +33,7 @@ pub(super) async fn greet(
         hello.extend([b"AUTH" as &[u8], user.as_bytes(), password.expose().as_bytes()]);
     }
     hello.extend([b"SETNAME" as &[u8], b"onedoor-listener"]);
-    request(wire, &hello, "HELLO 3").await?;
+    request(wire, &hello, ("HELLO 3", "Redis 6.2 or Valkey")).await?;
 
     let mut tracked = vec![beat];
     if !by_events {
@@ -43,7 +43,7 @@ pub(super) async fn greet(
     for prefix in without_overlaps(&tracked) {
         tracking.extend([b"PREFIX" as &[u8], prefix.as_bytes()]);
     }
-    request(wire, &tracking, "CLIENT TRACKING").await?;
+    request(wire, &tracking, ("CLIENT TRACKING", "+client|tracking")).await?;
     if by_events {
         let prefixes: Vec<_> = hearing.prefixes.iter().map(String::as_str).chain([beat]).collect();
         let below = without_overlaps(&prefixes).into_iter().map(|prefix| format!("{}*", escaped(prefix)));
@@ -51,7 +51,7 @@ pub(super) async fn greet(
         let patterns: Vec<_> = patterns.map(|keys| format!("__keyspace@{}__:{keys}", server.database)).collect();
         let mut subscribe: Vec<&[u8]> = vec![b"PSUBSCRIBE"];
         subscribe.extend(patterns.iter().map(String::as_bytes));
-        request(wire, &subscribe, "PSUBSCRIBE").await?;
+        request(wire, &subscribe, ("PSUBSCRIBE", "+psubscribe allchannels")).await?;
     }
     Ok(())
 }
@@ -78,8 +78,8 @@ pub(super) async fn in_time<T>(step: impl Future<Output = io::Result<T>>) -> Res
     }
 }
 
-/// Sends a command and waits for its answer, whatever the server pushes meanwhile.
-async fn request(wire: &mut Wire, command: &[&[u8]], name: &str) -> Result<(), Fault> {
+/// Sends a command, which has a name and a need, and waits for its answer, whatever the server pushes meanwhile.
+async fn request(wire: &mut Wire, command: &[&[u8]], (name, need): (&str, &str)) -> Result<(), Fault> {
     let subscribes = command[0] == b"PSUBSCRIBE";
     let mut answers = if subscribes { command.len() - 1 } else { 1 };
     let refusal = in_time(async {
@@ -102,6 +102,9 @@ async fn request(wire: &mut Wire, command: &[&[u8]], name: &str) -> Result<(), F
         Ok(None)
     });
     match refusal.await? {
+        Some(code) if ["ERR", "NOPERM", "NOPROTO"].contains(&code.as_str()) => {
+            Err(Fault(format!("Redis answers {code} to {name}, which needs {need}")))
+        }
         Some(code) => Err(Fault(format!("Redis answers {code} to {name}"))),
         None => Ok(()),
     }

@@ -3,7 +3,6 @@
 use super::{
     Outline, Primaries, Redis,
     ear::Ear,
-    greeting::FLAGS,
     proof::{Moment, Proof, Proofs},
 };
 use crate::{clock, config::store, tasks};
@@ -264,38 +263,43 @@ impl<S: Fn(Event<'_>)> Chorus<S> {
 pub(super) struct Teller {
     server: String,
     board: Arc<Board>,
-    /// Whether it was last told to be deaf, and when that, or the first that was heard, was told.
-    told: Mutex<(bool, Option<Instant>)>,
+    /// What was last told of it, and when it was told to be deaf, or the first that was heard.
+    told: Mutex<(Option<Status>, Option<Instant>)>,
 }
 
 impl Teller {
     pub(super) fn new(redis: &Redis, board: &Arc<Board>) -> Self {
-        Self { server: redis.server().address.to_string(), board: board.clone(), told: Mutex::new((false, None)) }
+        Self { server: redis.server().address.to_string(), board: board.clone(), told: Mutex::default() }
     }
 
-    /// One line for each change, and not many of them.
-    pub(super) fn tell(&self, status: Status) {
+    /// Changes are heard, by events, or else by tracking: `lack` says what must be done for events.
+    pub(super) fn tell_heard(&self, lack: Option<&str>) {
+        let by = if lack.is_none() { Status::Events } else { Status::Tracking };
+        if let (true, Some(remedy)) = (self.tell(by), lack) {
+            tracing::info!(server = self.server, remedy, "every renewal of a session by its app costs a read");
+        }
+    }
+
+    /// One line for each change, and not many of them; `true` = there was one.
+    pub(super) fn tell(&self, status: Status) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let (now, server) = (clock::now(), &self.server);
-        match (&status, *told) {
-            (Status::Deaf(why), (false, at)) if at.is_none_or(|at| now - at >= COMPLAINT) => {
-                *told = (true, Some(now));
-                tracing::warn!(server, why, "sessions are not answered from memory");
-            }
-            (Status::Deaf(_), _) => {}
-            (by, (true, at) | (false, at @ None)) => {
-                *told = (false, at.or(Some(now)));
-                tracing::info!(server, invalidation = %by, "sessions are answered from memory");
-                if *by == Status::Tracking {
-                    let remedy =
-                        format!("CONFIG SET notify-keyspace-events {FLAGS}, or `configure = true` in [store.cache]");
-                    tracing::info!(remedy, "every renewal of a session by its app costs a read");
-                }
-            }
-            (_, (false, Some(_))) => {}
+        let (last, at) = &*told;
+        let is_news = match (&status, last) {
+            (Status::Deaf(_), Some(Status::Deaf(_))) => false,
+            (Status::Deaf(_), _) => at.is_none_or(|at| now - at >= COMPLAINT),
+            (by, last) => last.as_ref() != Some(by),
+        };
+        if let (true, Status::Deaf(why)) = (is_news, &status) {
+            tracing::warn!(server, why, "sessions are not answered from memory");
+            *told = (Some(status.clone()), Some(now));
+        } else if is_news {
+            tracing::info!(server, invalidation = %status, "sessions are answered from memory");
+            *told = (Some(status.clone()), at.or(Some(now)));
         }
         drop(told);
         self.board.put(server, status);
+        is_news
     }
 }
 

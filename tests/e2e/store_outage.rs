@@ -1,6 +1,6 @@
 //! The store is down: refused, never let through, never logged out, and healed without help.
 
-use crate::harness::{Gateway, Redis, Reply, Upstream, eventually, express_gateway, get, record, store_session};
+use crate::harness::{ARMED, Gateway, Redis, Reply, Upstream, eventually, express_gateway, get, record, store_session};
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
@@ -92,6 +92,22 @@ fn a_store_that_refuses_its_work_is_503() {
     stage.is_refused_in_time();
     stage.redis.ask(&["ACL", "SETUSER", "default", "+@all"]);
     stage.heals();
+}
+
+#[test]
+fn a_store_that_takes_no_writes_for_a_while_is_read_from_all_the_same() {
+    let stage = stage();
+    stage.redis.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+    eventually("memory is not believed any more", || (!stage.gateway.measures(ARMED)).then_some(()));
+    let passes = |_| {
+        std::thread::sleep(Duration::from_millis(20));
+        stage.gateway.send(&get("/").cookie(&stage.cookie)).status() == 200
+    };
+    // What is read may have to wait once, behind a write that was under way.
+    eventually("two seconds pass without an outage", || (0..100).all(passes).then_some(()));
+    assert!(!stage.gateway.measures(ARMED), "without writes nothing is proven");
+    stage.redis.ask(&["CLIENT", "UNPAUSE"]);
+    stage.gateway.armed();
 }
 
 #[test]

@@ -146,6 +146,30 @@ fn the_rights_for_steered_sessions_are_enough() {
     nothing_was_denied(&redis);
 }
 
+#[test]
+fn a_right_that_keyspace_events_lack_is_named_and_they_are_turned_to_once_it_is_there() {
+    let (redis, app) = (Redis::start(), Upstream::echo());
+    grant(&redis, "");
+    redis.ask(&["CONFIG", "SET", "notify-keyspace-events", "KA"]);
+    redis.set("sess:one", record("1", "[]"));
+    let url = format!("redis://onedoor:change-me@{}", redis.address());
+    let gateway = setup(&url, "", &app).start();
+    let memory_is = |by: &str| {
+        eventually(&format!("memory is kept true by {by}"), || {
+            (get("/readyz").send(gateway.admin).json()["memory"] == by).then_some(())
+        });
+    };
+    memory_is("tracking");
+    gateway.log_line("which needs +psubscribe allchannels");
+    passes(&gateway, "one");
+    let rights = ["+psubscribe", "allchannels"];
+    let readme = include_str!("../../README.md").replace('\n', " ");
+    assert!(rights.iter().all(|right| readme.contains(right)), "README does not name them");
+    redis.ask(&[&["ACL", "SETUSER", "onedoor"], &rights as &[&str]].concat());
+    memory_is("events");
+    passes(&gateway, "one");
+}
+
 /// Makes the user that the README shows, with these rights beside, which it must name, too.
 fn grant(redis: &Redis, beside: &str) {
     let readme = include_str!("../../README.md");

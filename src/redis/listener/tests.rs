@@ -235,6 +235,7 @@ async fn who_may_not_listen_to_events_hears_by_tracking_and_who_may_nothing_hear
         "+auth",
         "+client",
         "+set",
+        "+del",
         "+select",
     ];
     server.cli(&[&["acl", "setuser", "door", "on", ">key"], &rights as &[&str], &["+config|get"]].concat());
