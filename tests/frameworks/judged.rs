@@ -2,54 +2,25 @@
 //! gateway lets pass, the app knows as the same user.
 
 use crate::harness::{Connection, Gateway, Message, Redis, get};
+use fixture::{File, Row};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
-use std::{fs, net::SocketAddr};
+use std::{net::SocketAddr, path::Path};
 
-/// A file of `tests/fixtures/judged`.
-struct File {
-    /// What stands in for the half that a row does not name: the record's key, a Cookie line, a record.
-    key: String,
-    cookie: Vec<u8>,
-    record: Vec<u8>,
-    rows: Vec<Row>,
-}
-
-struct Row {
-    is_cookie: bool,
-    note: String,
-    bytes: Vec<u8>,
-}
-
-impl File {
-    fn read(name: &str) -> Self {
-        let path = format!("{}/tests/fixtures/judged/{name}.tsv", env!("CARGO_MANIFEST_DIR"));
-        let mut file = Self { key: String::new(), cookie: Vec::new(), record: Vec::new(), rows: Vec::new() };
-        for line in fs::read_to_string(path).unwrap().lines() {
-            match line.split('\t').collect::<Vec<_>>()[..] {
-                ["key", key] => file.key = key.to_owned(),
-                ["cookie", line] => file.cookie = unescape(line),
-                ["record", record] => file.record = unescape(record),
-                [half, _, _, note, bytes] => {
-                    file.rows.push(Row { is_cookie: half == "cookie", note: note.to_owned(), bytes: unescape(bytes) });
-                }
-                _ => {}
-            }
-        }
-        file
-    }
-}
+#[path = "../fixtures/judged.rs"]
+mod fixture;
 
 /// Gives app and gateway every row of a file. A cookie that the app has just set stands in for the recorded one, which
 /// may be too old: `fresh` is its line and its record's key.
 pub(crate) fn compare(name: &str, gateway: &Gateway, redis: &Redis, fresh: Option<(String, String)>) {
-    let file = File::read(name);
+    let path = format!("{}/tests/fixtures/judged/{name}.tsv", env!("CARGO_MANIFEST_DIR"));
+    let file = File::read(Path::new(&path));
     let (line, key) = match fresh {
         Some((line, key)) => (line.into_bytes(), key),
         None => (file.cookie, file.key.clone()),
     };
     let (mut passed, mut wrong) = (0, Vec::new());
-    for Row { is_cookie, note, bytes } in &file.rows {
+    for Row { is_cookie, note, bytes, .. } in &file.rows {
         let (line, key, record) = match is_cookie {
             true => (bytes, &file.key, &file.record),
             false => (&line, &key, bytes),
@@ -92,15 +63,4 @@ fn seen(answer: &Message) -> Option<String> {
     let body: Value = serde_json::from_slice(&answer.body).ok()?;
     let told = body["seen"]["x-forwarded-user"].as_str()?;
     Some(percent_decode_str(told).decode_utf8_lossy().into_owned())
-}
-
-/// Bytes as the files write them.
-fn unescape(text: &str) -> Vec<u8> {
-    let mut parts = text.split("\\x");
-    let mut bytes = parts.next().unwrap().as_bytes().to_vec();
-    for part in parts {
-        bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
-        bytes.extend(&part.as_bytes()[2..]);
-    }
-    bytes
 }

@@ -1,16 +1,11 @@
 //! Odd cookies and records with the judgement of the running app: each is read as the app reads it, or refused.
 
 use super::*;
+use fixture::{File, Row};
 use std::{fs, path::Path};
 
-/// A file of `tests/fixtures/judged`: a section, and what stands in for the half that a row does not name.
-#[derive(Default)]
-struct File {
-    section: String,
-    key: String,
-    cookie: Vec<u8>,
-    record: Vec<u8>,
-}
+#[path = "../../../tests/fixtures/judged.rs"]
+mod fixture;
 
 /// What the gateway says of one Cookie line and one record: a user, or `-`.
 async fn judge(config: &config::session::Session, key: &str, line: &[u8], record: &[u8]) -> String {
@@ -33,45 +28,18 @@ fn escape(bytes: &[u8]) -> String {
     bytes.iter().map(shown).collect()
 }
 
-fn unescape(text: &str) -> Vec<u8> {
-    let mut parts = text.split("\\x");
-    let mut bytes = parts.next().unwrap().as_bytes().to_vec();
-    for part in parts {
-        bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
-        bytes.extend(&part.as_bytes()[2..]);
-    }
-    bytes
-}
-
 /// Judges the rows of a file; how many there are, and what was judged otherwise.
 async fn judge_all(path: &Path) -> (usize, Vec<String>) {
-    let (mut file, mut config, mut rows, mut wrong) = (File::default(), None, 0, Vec::new());
-    for line in fs::read_to_string(path).unwrap().lines().filter(|line| !line.starts_with('#')) {
-        if let Some(line) = line.strip_prefix("= ") {
-            file.section += &format!("{line}\n");
-            continue;
-        }
-        match line.split('\t').collect::<Vec<_>>()[..] {
-            ["key", key] => file.key = String::from_utf8(unescape(key)).unwrap(),
-            ["cookie", line] => file.cookie = unescape(line),
-            ["record", record] => file.record = unescape(record),
-            [half, app, gateway, note, bytes] => {
-                let bytes = unescape(bytes);
-                let (line, record) = match half {
-                    "cookie" => (&bytes, &file.record),
-                    _ => (&file.cookie, &bytes),
-                };
-                let config = config.get_or_insert_with(|| read_section(&file.section));
-                let judged = judge(config, &file.key, line, record).await;
-                rows += 1;
-                if judged != gateway || gateway != "-" && gateway != app {
-                    wrong.push(format!("{path:?}: {half} {note}: app {app}, gateway {judged}, recorded {gateway}"));
-                }
-            }
-            _ => panic!("{path:?}: {line}"),
+    let file = File::read(path);
+    let (config, mut wrong) = (read_section(&file.section), Vec::new());
+    for Row { is_cookie, app, gateway, note, bytes } in &file.rows {
+        let (line, record) = if *is_cookie { (bytes, &file.record) } else { (&file.cookie, bytes) };
+        let judged = judge(&config, &file.key, line, record).await;
+        if judged != *gateway || gateway != "-" && gateway != app {
+            wrong.push(format!("{path:?}: {note}: app {app}, gateway {judged}, recorded {gateway}"));
         }
     }
-    (rows, wrong)
+    (file.rows.len(), wrong)
 }
 
 #[tokio::test]
