@@ -65,9 +65,9 @@ pub struct Session {
     pub lifetime: Lifetime,
     /// Whether an upstream may steer such sessions.
     pub steered: bool,
-    /// Whether such a session may be ended for good while an app may still write its record.
+    /// Whether the gateway may end such a session for good while an app may still write its record.
     pub revocable: bool,
-    /// Whether it is, where its app deletes the record.
+    /// Whether its app does by deleting the record, as far as the store tells of that.
     pub deletion_is_final: bool,
     /// The store's namespace, for what is kept beside the records.
     pub namespace: String,
@@ -159,8 +159,6 @@ pub(super) fn read(
     let default_prefix = || if managed { format!("{}session:", store.namespace) } else { preset.prefix.to_owned() };
     let prefix = prefix.unwrap_or_else(default_prefix);
     warn_of_prefix(&mut section, preset, &prefix);
-    let is_told_of = !prefix.is_empty() || matches!(format, Format::Tower { .. } | Format::Actix { .. });
-    let deletion_is_final = preset.ids_are_new && !managed && is_told_of && store.may_tell_deletions();
     let session = Session {
         name: section.parsed("name", parse_name).or_else(|| word.map(str::to_owned)).unwrap_or_default(),
         cookie,
@@ -178,9 +176,9 @@ pub(super) fn read(
             .choice("same_site")
             .map(|word| if word == "strict" { SameSite::Strict } else { SameSite::Lax }),
         lifetime: lifetime::read(&mut section, preset),
-        revocable: steered && !managed || deletion_is_final,
+        revocable: steered && !managed,
         steered,
-        deletion_is_final,
+        deletion_is_final: preset.ids_are_new && !managed && store.may_tell_deletions(),
         namespace: store.namespace.clone(),
         span: section.span.clone(),
         format,

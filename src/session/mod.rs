@@ -174,6 +174,7 @@ impl Sessions {
     /// Prepares a `[session]`; `store` holds its records.
     pub fn compile(config: &config::session::Session, store: Store, metrics: &Metrics) -> Self {
         let format = Format::compile(config, &config.format);
+        let deletion_is_final = config.deletion_is_final && watcher::may_hear(config, &format);
         Self {
             verdicts: Verdicts::compile(config, metrics),
             name: config.name.as_str().into(),
@@ -187,8 +188,8 @@ impl Sessions {
             keeps_record: true,
             forwards_cookie: config.forward_cookie,
             lifetime: Lifetime::compile(config),
-            revocations: Revocations::compile(config),
-            deletion_is_final: config.deletion_is_final,
+            revocations: Revocations::compile(config, deletion_is_final),
+            deletion_is_final,
             newcomers: Recent::default(),
             roster: Roster::compile(config),
             near: None,

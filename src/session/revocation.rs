@@ -47,13 +47,18 @@ pub(super) fn tombstones(namespace: &str) -> String {
 }
 
 impl Revocations {
-    pub(super) fn compile(config: &session::Session) -> Self {
+    pub(super) fn compile(config: &session::Session, deletion_is_final: bool) -> Self {
         Self {
             namespace: config.namespace.clone(),
-            in_store: config.revocable,
+            in_store: config.revocable || deletion_is_final,
             known: Recent::default(),
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
         }
+    }
+
+    /// Whether they are written down in the store, for all gateways.
+    pub(super) fn are_in_store(&self) -> bool {
+        self.in_store
     }
 
     /// Whether the session is known here to be revoked.

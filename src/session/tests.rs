@@ -226,6 +226,23 @@ async fn where_nothing_is_limited_and_nothing_can_be_revoked_a_look_up_is_one_co
     assert!(asked("getrange") && !["pttl", "get", "set", "exists", "pexpire"].into_iter().any(asked), "{stats}");
 }
 
+#[test]
+fn a_deletion_is_final_where_no_id_is_used_twice_and_the_store_tells_of_the_key() {
+    let sections = [
+        ("format = 'express'\nsecrets = 'keyboard cat'\nuser = 'id'", true),
+        ("format = 'express'\nsecrets = 'keyboard cat'\nuser = 'id'\nprefix = ''", false),
+        ("format = 'django'\nsecrets = 'keyboard cat'", true),
+        ("format = 'tower'\nuser = 'id'", true),
+        ("format = 'php'\nuser = 'id'", false),
+        ("format = 'onedoor'", false),
+    ];
+    for (section, is_final) in sections {
+        let sessions = Sessions::compile(&read_section(section), store(None), &Metrics::new(1));
+        let found = (sessions.deletion_is_final, sessions.revocations.are_in_store());
+        assert_eq!(found, (is_final, is_final), "{section}");
+    }
+}
+
 #[tokio::test]
 async fn a_revoked_session_is_refused_by_every_gateway_though_its_record_is_there() {
     let store = store(None);

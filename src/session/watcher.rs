@@ -1,8 +1,8 @@
 //! Sessions with memory, and what keeps it true.
 
-use super::{Sessions, near_cache::NearCache, revocation, store::Store};
+use super::{Sessions, format::Format, near_cache::NearCache, revocation, store::Store};
 use crate::{
-    config::Config,
+    config::{self, Config},
     redis::{Change, Event, Hearing, Listener, Proofs, Status},
     tasks::Worker,
     telemetry::metrics::Metrics,
@@ -17,6 +17,12 @@ const WORKER: Worker = Worker(0);
 pub struct Watcher {
     listener: Listener,
     proofs: Arc<Proofs>,
+}
+
+/// Whether the store can tell of these sessions alone: otherwise every change of every key would have to be heard, those
+/// of foreign queues, too.
+pub(super) fn may_hear(config: &config::session::Session, format: &Format) -> bool {
+    !config.prefix.is_empty() || !format.outlines().is_empty()
 }
 
 /// Prepares all `[session]`s of a configuration, with memory where the store tells of changes. Streams that are open
@@ -35,9 +41,8 @@ pub fn compile(
         if let Some(previous) = previous.iter().find(|previous| *previous.name == *session.name) {
             sessions.tethers = previous.tethers.clone();
         }
-        // Without either every change of every key would have to be heard, those of foreign queues, too.
-        let outlines = sessions.format.outlines();
-        if redis.is_some() && !(session.prefix.is_empty() && outlines.is_empty()) {
+        if redis.is_some() && may_hear(session, &sessions.format) {
+            let outlines = sessions.format.outlines();
             sessions.near = Some(NearCache::new(&session.name, cache.entries, outlines, proofs.clone(), metrics));
         }
         Arc::new(match config.identity.record_paths() {
@@ -49,7 +54,7 @@ pub fn compile(
     let Some(redis) = redis else { return (sessions, None) };
     let prefixes = config.sessions.iter().map(|session| session.prefix.clone());
     let mut prefixes: Vec<_> = prefixes.filter(|prefix| !prefix.is_empty()).collect();
-    if config.sessions.iter().any(|session| session.revocable) {
+    if sessions.iter().any(|sessions| sessions.revocations.are_in_store()) {
         prefixes.push(revocation::tombstones(&config.store.namespace));
     }
     if sessions.iter().all(|sessions| sessions.near.is_none()) {
