@@ -326,14 +326,15 @@ fn parse_method(text: &str) -> Result<Method, Fault> {
 
 /// Keys that cannot have an effect together.
 fn check_meaning(section: &Section<'_>, rule: &Rule, forwards: bool) {
+    let message = |name: &str, why: &str| format!("`{name}` means nothing {why}");
     let meaningless = |name: &str, why: &str| {
         if section.has(name) {
-            section.reader.error(section.span_of(name), format!("`{name}` means nothing {why}"), "leave it out");
+            section.reader.error(section.span_of(name), message(name, why), "leave it out");
         }
     };
     if rule.session != Requirement::Required && section.has("on_refusal") {
-        // No more: a rule is opened to try something, and closed again.
-        let message = "`on_refusal` means nothing where no session is required: nobody is sent to login";
+        // No more than a warning: a rule is opened to try something, and closed again.
+        let message = message("on_refusal", "where no session is required: nobody is sent to login");
         section.reader.warning(section.span_of("on_refusal"), message, "leave it out");
     }
     if rule.session == Requirement::Off
@@ -346,8 +347,8 @@ fn check_meaning(section: &Section<'_>, rule: &Rule, forwards: bool) {
         meaningless("on_outage", "with `session = \"off\"`: the store is not asked");
     }
     if !forwards {
-        meaningless("preflight", "without `dest`: nothing is forwarded");
         for name in [
+            "preflight",
             "strip_prefix",
             "empty_segments",
             "add_prefix",
