@@ -29,8 +29,8 @@ pub(super) const RECONNECT_MS: (u32, u32) = (50, 1_000);
 pub(super) const GREETING_MIN: Duration = Duration::from_secs(1);
 /// How often a connection that is down is tried beyond what its client does by itself.
 const PROBE: Duration = Duration::from_secs(1);
-/// How often a connection is used that nobody uses: servers, and what stands between, forget such.
-const IDLE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
+/// How often to use a connection that nobody uses: servers, and what stands between, forget such.
+pub(super) const IDLE: Duration = Duration::from_secs(20);
 
 /// What a connection must have shown before commands are sent over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +58,14 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Starts connecting on the current runtime.
-    pub(super) fn open(server: &store::Redis, trust: Trust, timeout: Duration, health: &Arc<Health>) -> Self {
+    /// Starts connecting on the current runtime. The connections are used every `idle`, whether anybody asks or not.
+    pub(super) fn open(
+        server: &store::Redis,
+        trust: Trust,
+        timeout: Duration,
+        idle: Duration,
+        health: &Arc<Health>,
+    ) -> Self {
         let client = build(server, timeout);
         let fail_fast = trust != Trust::Blind;
         let options = |attempts| Options { max_attempts: attempts, fail_fast, ..Options::default() };
@@ -68,7 +74,9 @@ impl Link {
         let again = client.with_options(&Options { timeout: Some(timeout), ..options(often) });
         let (up, (ended, end)) = (Arc::new(AtomicBool::new(false)), oneshot::channel());
         let reader = Arc::new(Reader::open(server, trust, timeout, health));
-        tasks::background(keep(client, Arc::downgrade(&reader), trust, up.clone(), health.clone(), end));
+        let keeper =
+            Keeper { client, reader: Arc::downgrade(&reader), trust, idle, up: up.clone(), health: health.clone() };
+        tasks::background(keeper.keep(end));
         Self { reader, client: again, once, trust, up, _ended: ended }
     }
 
@@ -119,52 +127,58 @@ pub(super) fn builder(server: &store::Redis, timeout: Duration) -> Builder {
     builder
 }
 
-/// Connects, watches, and connects again until `end`.
-async fn keep(
+/// Keeps a link's connections.
+struct Keeper {
     client: Client,
     reader: Weak<Reader>,
     trust: Trust,
+    idle: Duration,
     up: Arc<AtomicBool>,
     health: Arc<Health>,
-    mut end: oneshot::Receiver<()>,
-) {
-    let (mut errors, mut connects) = (client.error_rx(), client.reconnect_rx());
-    let mut router = client.connect();
-    let fell = |error: &Error| health.fell(up.swap(false, Ordering::Relaxed), error);
-    loop {
-        // In this order: an error that is older than a connection must not be taken for the end of it.
-        let connected = tokio::select! {
-            biased;
-            _ = &mut end => break,
-            error = errors.recv() => {
-                let lost = Error::new(ErrorKind::IO, "the connection was lost");
-                fell(&error.map_or(lost, |(error, _)| error));
-                false
-            }
-            _ = &mut router => {
-                fell(&Error::new(ErrorKind::IO, "the client gave up"));
-                time::sleep(PROBE).await;
-                router = client.connect();
-                false
-            }
-            _ = connects.recv() => true,
-            () = time::sleep(PROBE), if !up.load(Ordering::Relaxed) => true,
-            () = time::sleep(IDLE), if up.load(Ordering::Relaxed) => {
-                if let Some(reader) = reader.upgrade() {
-                    reader.use_it();
+}
+
+impl Keeper {
+    /// Connects, watches, and connects again until `end`.
+    async fn keep(self, mut end: oneshot::Receiver<()>) {
+        let Self { client, reader, trust, idle, up, health } = self;
+        let (mut errors, mut connects) = (client.error_rx(), client.reconnect_rx());
+        let mut router = client.connect();
+        let fell = |error: &Error| health.fell(up.swap(false, Ordering::Relaxed), error);
+        loop {
+            // In this order: an error that is older than a connection must not be taken for the end of it.
+            let connected = tokio::select! {
+                biased;
+                _ = &mut end => break,
+                error = errors.recv() => {
+                    let lost = Error::new(ErrorKind::IO, "the connection was lost");
+                    fell(&error.map_or(lost, |(error, _)| error));
+                    false
                 }
-                // One that fails is told of above.
-                let _ = client.ping::<Value>(None).await;
-                false
+                _ = &mut router => {
+                    fell(&Error::new(ErrorKind::IO, "the client gave up"));
+                    time::sleep(PROBE).await;
+                    router = client.connect();
+                    false
+                }
+                _ = connects.recv() => true,
+                () = time::sleep(PROBE), if !up.load(Ordering::Relaxed) => true,
+                () = time::sleep(idle), if up.load(Ordering::Relaxed) => {
+                    if let Some(reader) = reader.upgrade() {
+                        reader.use_it();
+                    }
+                    // One that fails is told of above.
+                    let _ = client.ping::<Value>(None).await;
+                    false
+                }
+            };
+            // A server that is still loading accepts connections: only an answer proves that it serves.
+            if connected && !up.load(Ordering::Relaxed) && deserves(&client, trust).await {
+                health.rose();
+                up.store(true, Ordering::Relaxed);
             }
-        };
-        // A server that is still loading accepts connections: only an answer proves that it serves.
-        if connected && !up.load(Ordering::Relaxed) && deserves(&client, trust).await {
-            health.rose();
-            up.store(true, Ordering::Relaxed);
         }
+        router.abort();
     }
-    router.abort();
 }
 
 async fn deserves(client: &Client, trust: Trust) -> bool {

@@ -140,7 +140,7 @@ impl Redis {
         let health = Arc::new(Health::new(total * 2, server.address.to_string()));
         let mut links: Vec<Vec<Arc<Link>>> = workers.each(|Worker(index)| {
             let share = (index..total).step_by(workers.count());
-            share.map(|_| Arc::new(Link::open(server, trust, timeout, &health))).collect()
+            share.map(|_| Arc::new(Link::open(server, trust, timeout, link::IDLE, &health))).collect()
         });
         links.retain(|own| !own.is_empty());
         Self {
