@@ -16,6 +16,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 /// The longest command, in bytes.
 const COMMAND_MAX: usize = 16 * 1024;
+/// How often a change that gives the session to another user is begun again, because it then was to be yet another's.
+const CHANGES_MAX: usize = 8;
 /// The bytes of randomness in an id.
 const ID_BYTES: usize = 32;
 
@@ -205,7 +207,7 @@ impl Sessions {
         worker: Worker,
     ) -> Result<Updated, Disobedience> {
         let (key, mut enlisted) = (self.format.key(id), None);
-        loop {
+        for _ in 0..CHANGES_MAX {
             let change = |record: &[u8]| {
                 let rewritten = own.rewrite(record, clock::since_epoch(), |data| {
                     let before = self.user_in(data);
@@ -231,6 +233,7 @@ impl Sessions {
                 }
             }
         }
+        Err(Disobedience::Outage(Outage("the session changes its user too often to be updated".to_owned())))
     }
 
     /// Creates a record under a fresh id; returns the cookie that names it.
