@@ -2,7 +2,8 @@
 
 use super::{pem, section::Section};
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, ConfigBuilder, RootCertStore,
+    client::WantsClientCert,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer},
 };
@@ -29,6 +30,12 @@ impl PartialEq for ClientTls {
 }
 
 impl ClientTls {
+    /// Trusts the system's root certificates, and shows no certificate; `None` if the system has none.
+    pub fn of_system() -> Option<Self> {
+        let settings = trusting(None)?.with_no_client_auth();
+        Some(Self { trusted: None, identity: None, settings: Arc::new(settings) })
+    }
+
     /// What a connection is opened with; offers no protocol by ALPN.
     pub fn settings(&self) -> &Arc<ClientConfig> {
         &self.settings
@@ -73,27 +80,13 @@ fn settings(
     trusted: Option<&[CertificateDer<'static>]>,
     identity: Option<&Identity>,
 ) -> Result<ClientConfig, Unusable> {
-    let mut roots = RootCertStore::empty();
-    let (added, _) = match trusted {
-        Some(trusted) => roots.add_parsable_certificates(trusted.iter().cloned()),
-        // Single bad ones are left out.
-        None => roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
-    };
-    if added == 0 {
+    let builder = trusting(trusted).ok_or_else(|| {
         let (key, remedy) = match trusted {
             Some(_) => ("ca", "name a PEM file with CA certificates"),
             None => ("url", "install the package that holds the system's certificates (ca-certificates), or set `ca`"),
         };
-        return Err(Unusable {
-            key,
-            message: "TLS needs a certificate to trust, and there is none".to_owned(),
-            remedy,
-        });
-    }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring knows the protocol versions that rustls has by default")
-        .with_root_certificates(roots);
+        Unusable { key, message: "TLS needs a certificate to trust, and there is none".to_owned(), remedy }
+    })?;
     match identity {
         Some(Identity { chain, key }) => {
             builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(|error| Unusable {
@@ -104,4 +97,17 @@ fn settings(
         }
         None => Ok(builder.with_no_client_auth()),
     }
+}
+
+/// `None` if there is no certificate to trust; without `trusted` the system's are. Bad ones are left out.
+fn trusting(trusted: Option<&[CertificateDer<'static>]>) -> Option<ConfigBuilder<ClientConfig, WantsClientCert>> {
+    let mut roots = RootCertStore::empty();
+    let (added, _) = match trusted {
+        Some(trusted) => roots.add_parsable_certificates(trusted.iter().cloned()),
+        None => roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring knows the protocol versions that rustls has by default");
+    (added > 0).then(|| builder.with_root_certificates(roots))
 }

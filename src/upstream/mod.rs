@@ -36,7 +36,7 @@ pub use meter::Meter;
 pub use streaming::{Lasts, StreamFault, Streaming};
 use target::Maker;
 pub use target::{Target, Terms};
-use tls::Tls;
+use tls::{NoRoots, Tls};
 pub use tunnel::{Passed, Tunnel, TunnelEnd};
 
 /// All upstreams, in the configuration's order.
@@ -106,9 +106,10 @@ impl Upstreams {
 }
 
 fn tls_of(section: &config::upstreams::Upstream, roots: &mut tls::Roots, diagnostics: &mut Diagnostics) -> Option<Tls> {
-    Tls::compile(section, roots).unwrap_or_else(|problem| {
+    Tls::compile(section, roots).unwrap_or_else(|NoRoots| {
+        let message = "https endpoints need the system's root certificates, and there are none";
         let remedy = "install the package that holds the system's certificates (ca-certificates)";
-        diagnostics.error(section.span.clone(), format!("https endpoints need {problem}"), remedy);
+        diagnostics.error(section.span.clone(), message, remedy);
         None
     })
 }

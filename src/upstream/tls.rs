@@ -1,8 +1,11 @@
 //! TLS towards upstreams: who is trusted, and the name that is verified.
 
 use super::connection::Speaks;
-use crate::config::upstreams::{Endpoint, Upstream};
-use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
+use crate::config::{
+    tls::ClientTls,
+    upstreams::{Endpoint, Upstream},
+};
+use rustls::{ClientConfig, pki_types::ServerName};
 use std::{io, sync::Arc};
 
 /// What a server says by ALPN that speaks HTTP/2.
@@ -27,19 +30,19 @@ struct Settings {
 #[derive(Default)]
 pub(super) struct Roots(Option<Settings>);
 
+/// The system has no usable root certificate.
+pub(super) struct NoRoots;
+
 impl Tls {
     /// What `upstream` asks for; `None` if none of its endpoints is https.
-    ///
-    /// # Errors
-    /// Says what is missing when the system has no usable root certificate.
-    pub(super) fn compile(upstream: &Upstream, roots: &mut Roots) -> Result<Option<Self>, String> {
+    pub(super) fn compile(upstream: &Upstream, roots: &mut Roots) -> Result<Option<Self>, NoRoots> {
         if !upstream.endpoints.iter().any(|endpoint| endpoint.https) {
             return Ok(None);
         }
         let Some(own) = &upstream.tls else {
             return Ok(Some(Self { settings: roots.settings()?, server_name: None }));
         };
-        let settings = Settings::of((**own.client.settings()).clone());
+        let settings = Settings::of(own.client.settings());
         Ok(Some(Self { settings, server_name: own.server_name.clone() }))
     }
 
@@ -61,27 +64,17 @@ impl Tls {
 }
 
 impl Roots {
-    /// Single bad ones are left out.
-    fn settings(&mut self) -> Result<Settings, String> {
+    fn settings(&mut self) -> Result<Settings, NoRoots> {
         if let Some(settings) = &self.0 {
             return Ok(settings.clone());
         }
-        let mut roots = RootCertStore::empty();
-        let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if added == 0 {
-            return Err("the system's root certificates, and there are none".into());
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| format!("TLS: {error}"))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(self.0.insert(Settings::of(config)).clone())
+        let system = ClientTls::of_system().ok_or(NoRoots)?;
+        Ok(self.0.insert(Settings::of(system.settings())).clone())
     }
 }
 
 impl Settings {
-    fn of(settings: ClientConfig) -> Self {
+    fn of(settings: &ClientConfig) -> Self {
         let offering = |protocols: &[&[u8]]| {
             let mut settings = settings.clone();
             settings.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
