@@ -1,6 +1,7 @@
 //! A path into a session's record, such as `user.id`.
 
 use super::diagnostic::Fault;
+use std::fmt;
 
 /// The steps into a record: `user.id`, `passport.user`, `'"warden.user.user.key".0.0'`.
 ///
@@ -25,6 +26,20 @@ impl RecordPath {
                 None => return Err(fault(text, "a dot is missing behind a quoted step")),
             }
         }
+    }
+}
+
+/// As it may be written, and is read again.
+impl fmt::Display for RecordPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, step) in self.0.iter().enumerate() {
+            let dot = if at == 0 { "" } else { "." };
+            match first_step(step) {
+                Ok((plain, "")) if plain == *step => write!(f, "{dot}{step}")?,
+                _ => write!(f, "{dot}\"{}\"", step.replace('\\', "\\\\").replace('"', "\\\""))?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -86,6 +101,9 @@ mod tests {
         assert_eq!(steps(r#"a.'b."c'."d\"\\""#), ["a", "b.\"c", "d\"\\"]);
         assert_eq!(steps("kennung-ä.$id"), ["kennung-ä", "$id"]);
         assert_eq!(steps("\"\""), [""]);
+        for written in ["user.id", "\"warden.user.user.key\".0.0", "\"\"", "kennung-ä.$id"] {
+            assert_eq!(RecordPath::parse(written).expect(written).to_string(), written);
+        }
     }
 
     #[test]
@@ -100,7 +118,8 @@ mod tests {
         fn quoted_steps_are_read_back(wanted in proptest::collection::vec("\\PC{0,6}", 1..4)) {
             let quote = |step: &String| format!("\"{}\"", step.replace('\\', "\\\\").replace('"', "\\\""));
             let text = wanted.iter().map(quote).collect::<Vec<_>>().join(".");
-            prop_assert_eq!(steps(&text), wanted);
+            prop_assert_eq!(&steps(&text), &wanted);
+            prop_assert_eq!(steps(&RecordPath(wanted.clone()).to_string()), wanted);
         }
     }
 }

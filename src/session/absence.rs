@@ -46,7 +46,7 @@ impl std::fmt::Display for Absence {
                 f.write_str("revoked: this session was ended for good, and an app wrote its record again")
             }
             Self::Lapsed => f.write_str("over: the record, or the cookie, says when it ended"),
-            Self::Anonymous => f.write_str("anonymous: the record names no user"),
+            Self::Anonymous => f.write_str("anonymous: the record names no user at the paths in `user`"),
             Self::Unreadable(why) => write!(f, "the record cannot be read as this format: {why}"),
         }
     }

@@ -43,6 +43,10 @@ impl Sessions {
         told.push(("key", key.escape_debug().to_string()));
         let verdict = Box::pin(self.identify(headers, https, Activity::Ignored, worker)).await.verdict;
         told.push(("verdict", describe(&verdict)));
+        if let Verdict::Absent(Absence::Anonymous) = verdict {
+            let paths: Vec<_> = self.user.iter().map(ToString::to_string).collect();
+            told.push(("user", format!("none at {}", paths.join(", "))));
+        }
         if let Ok(Reading { record: Record::Present(bytes), remaining, .. }) =
             Box::pin(self.store.read_whole(worker, &key, [None; 2])).await
         {

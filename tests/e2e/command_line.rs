@@ -343,6 +343,10 @@ fn session_decode_tells_what_a_cookie_stands_for_and_masks_secrets() {
         }
         assert!(!out.contains("$2b$") && !out.contains("hush") && !out.contains(SECRET), "{out}");
     }
+    let elsewhere = store_session(&redis, "elsewhere", r#"{"cookie":{},"userId":42}"#);
+    let (code, out, _) = decode(&elsewhere);
+    let told = ["no user at the paths in `user`", "user      none at user.id", r#""userId":42"#];
+    assert!(code == 0 && told.iter().all(|told| out.contains(told)), "{out}");
     let (code, out, _) = decode(&value.replace("known", "other"));
     assert!(code == 0 && out.contains("no valid session: bad signature") && !out.contains("record"), "{out}");
     assert!(decode("connect.sid=").1.contains("no valid session"));
