@@ -1,10 +1,10 @@
 //! `onedoor check`: everything that is wrong with a configuration, at once.
 
-use super::{Exit, Outcome, colour, load, say};
+use super::{Exit, Outcome, colour, load_aloud, say};
 use crate::{config::Config, gateway::check::check, reload::Source};
 
 pub(super) fn run(source: &Source) -> Outcome {
-    let mut loaded = load(source)?;
+    let mut loaded = load_aloud(source)?;
     let Some(config) = &loaded.config else { return Ok(()) };
     check(config, &mut loaded.diagnostics);
     if loaded.diagnostics.has_errors() {

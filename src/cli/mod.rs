@@ -144,16 +144,22 @@ fn say(text: impl Display) -> Outcome {
     }
 }
 
-/// Reads and checks a configuration; what is worth a warning goes to standard error.
+/// Reads and checks a configuration.
 fn load(source: &Source) -> Result<Loaded, Exit> {
     let loaded = source.load().map_err(|why| Exit::new(code::CONFIG, why))?;
-    let findings = loaded.diagnostics.render(&loaded.source, colour());
     if loaded.diagnostics.has_errors() {
-        return Err(Exit::misconfigured(findings));
+        return Err(Exit::misconfigured(loaded.diagnostics.render(&loaded.source, colour())));
     }
-    if !findings.is_empty() {
+    Ok(loaded)
+}
+
+/// As [`load`], for who is about to use it: what is worth a warning goes to standard error.
+fn load_aloud(source: &Source) -> Result<Loaded, Exit> {
+    let loaded = load(source)?;
+    let warnings = loaded.diagnostics.render(&loaded.source, colour());
+    if !warnings.is_empty() {
         // A closed terminal is nobody's fault.
-        let _ = writeln!(io::stderr(), "{}", findings.trim_end());
+        let _ = writeln!(io::stderr(), "{}", warnings.trim_end());
     }
     Ok(loaded)
 }

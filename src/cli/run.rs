@@ -1,6 +1,6 @@
 //! `onedoor run`: the gateway, until it is told to stop.
 
-use super::{Exit, Outcome, code, colour, load};
+use super::{Exit, Outcome, code, colour, load_aloud};
 use crate::{
     admin,
     config::{Config, Loaded, server::Listen, store},
@@ -27,7 +27,7 @@ use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
 pub(super) fn run(source: Source) -> Outcome {
-    let loaded = load(&source)?;
+    let loaded = load_aloud(&source)?;
     serve(loaded, Some(source), |_| Ok(()))
 }
 
