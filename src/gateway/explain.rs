@@ -7,18 +7,19 @@ use super::{
     snapshot::{Snapshot, is_own, question},
 };
 use crate::{
-    caller::Question,
+    access::Grant,
+    caller::{Caller, Question},
     clock,
     config::rules::Requirement,
     http::{Head, body::BodyFault, host::HostFault, message, path::NormalPath, peer::Peer},
-    rules::{Action, Unmatched},
+    rules::{Action, Rule, Split, Unmatched},
     session::{Absence, Activity, Keep, Verdict},
     tasks::Worker,
     telemetry::access_log::milliseconds,
     upstream::{Origin, Target},
 };
 use http::{HeaderMap, HeaderName, header::CONTENT_LENGTH};
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 impl Snapshot {
     /// Narrates a request, line by line: topic, then what is known. Nothing is sent to an upstream.
@@ -116,28 +117,22 @@ impl Snapshot {
         let begun = clock::now();
         let caller = self.callers.identify(question, &head, exchange.arrival(), peer.worker).await;
         tell(story, "session", format_args!("{} by {}", requirement(rule.access.requirement()), rule.name));
-        let is_hopeless = matches!(
-            caller.verdict,
-            Verdict::NotAsked | Verdict::Absent(Absence::NoCookie | Absence::Malformed | Absence::BadSignature)
-        );
-        if !is_hopeless {
-            let took = milliseconds(begun.elapsed());
-            tell(story, "store", format_args!("asked within {took} ms, connecting included"));
-        }
-        match &caller.verdict {
-            Verdict::NotAsked => tell(story, "verdict", format_args!("not asked")),
-            Verdict::Known(session) => {
-                let roles = if session.roles.is_empty() { "none".into() } else { session.roles.join(", ") };
-                tell(story, "verdict", format_args!("valid {} session", session.name));
-                tell(story, "user", format_args!("{} (roles: {roles})", session.user.escape_debug()));
-            }
-            Verdict::Absent(absence) => tell(story, "verdict", format_args!("no valid session: {absence}")),
-            Verdict::Unknown(outage) => tell(story, "verdict", format_args!("unknown: {}", outage.0)),
-        }
-        if let Some(source) = caller.source {
-            tell(story, "source", format_args!("{}", source.word()));
-        }
+        tell_caller(story, &caller, begun.elapsed());
         let grant = rule.access.decide(entry, caller)?;
+        self.tell_grant(story, &grant);
+        match &rule.action {
+            Action::Forward(sides) => {
+                let origin = Origin { grant: &grant, arrival: exchange.arrival(), head: &head };
+                tell_forward(story, rule, sides, &path, origin)?;
+            }
+            Action::Redirect(to) => tell(story, "answer", format_args!("308 to {}", to.to_str().unwrap_or_default())),
+            Action::Respond { status, .. } => tell(story, "answer", format_args!("{} by the rule", status.as_u16())),
+        }
+        Ok(())
+    }
+
+    /// What the upstream sees of the session, and what it does not.
+    fn tell_grant(&self, story: &mut String, grant: &Grant) {
         for edit in grant.cookie_edits() {
             let kept = match edit.keep {
                 Keep::Nothing => "not forwarded",
@@ -154,38 +149,64 @@ impl Snapshot {
                 tell(story, "header", format_args!("{name}: {}", value.to_str().unwrap_or_default()));
             }
         }
-        match &rule.action {
-            Action::Forward(sides) => {
-                let origin = Origin { grant: &grant, arrival: exchange.arrival(), head: &head };
-                let (target, _) = sides.side(|| origin.caller(), Target::is_reachable);
-                let form = rule.form(&path);
-                if form != &path {
-                    let kept = form.as_str();
-                    tell(story, "path", format_args!("{kept} with its empty segments, which this rule keeps"));
-                }
-                let rewritten = rule.rewrite.apply(form)?;
-                let mut arrival = HeaderMap::new();
-                exchange.arrival().write(&mut arrival);
-                arrival.extend(
-                    rewritten.prefix.map(|prefix| (HeaderName::from_static("x-forwarded-prefix"), prefix.clone())),
-                );
-                message::edit(&mut arrival, &rule.request_headers);
-                for (name, value) in &arrival {
-                    tell(story, "header", format_args!("{name}: {}", value.to_str().unwrap_or_default()));
-                }
-                tell(story, "upstream", format_args!("{}", target.name()));
-                let key = target.key(origin);
-                tell(story, "endpoint", format_args!("{}", target.next_endpoint(key)));
-                for sick in target.sick_endpoints() {
-                    tell(story, "endpoint", format_args!("{sick} gets no requests: it fails"));
-                }
-                tell(story, "answer", format_args!("forwarded as {} {}", head.method, rewritten.target));
-            }
-            Action::Redirect(to) => tell(story, "answer", format_args!("308 to {}", to.to_str().unwrap_or_default())),
-            Action::Respond { status, .. } => tell(story, "answer", format_args!("{} by the rule", status.as_u16())),
-        }
-        Ok(())
     }
+}
+
+/// Who it is, and how long the store took to say so.
+fn tell_caller(story: &mut String, caller: &Caller, took: Duration) {
+    let is_hopeless = matches!(
+        caller.verdict,
+        Verdict::NotAsked | Verdict::Absent(Absence::NoCookie | Absence::Malformed | Absence::BadSignature)
+    );
+    if !is_hopeless {
+        let took = milliseconds(took);
+        tell(story, "store", format_args!("asked within {took} ms, connecting included"));
+    }
+    match &caller.verdict {
+        Verdict::NotAsked => tell(story, "verdict", format_args!("not asked")),
+        Verdict::Known(session) => {
+            let roles = if session.roles.is_empty() { "none".into() } else { session.roles.join(", ") };
+            tell(story, "verdict", format_args!("valid {} session", session.name));
+            tell(story, "user", format_args!("{} (roles: {roles})", session.user.escape_debug()));
+        }
+        Verdict::Absent(absence) => tell(story, "verdict", format_args!("no valid session: {absence}")),
+        Verdict::Unknown(outage) => tell(story, "verdict", format_args!("unknown: {}", outage.0)),
+    }
+    if let Some(source) = caller.source {
+        tell(story, "source", format_args!("{}", source.word()));
+    }
+}
+
+/// Where the request would go, and as what.
+fn tell_forward(
+    story: &mut String,
+    rule: &Rule<Target>,
+    sides: &Split<Target>,
+    path: &NormalPath,
+    origin: Origin<'_>,
+) -> Result<(), Refusal> {
+    let (target, _) = sides.side(|| origin.caller(), Target::is_reachable);
+    let form = rule.form(path);
+    if form != path {
+        let kept = form.as_str();
+        tell(story, "path", format_args!("{kept} with its empty segments, which this rule keeps"));
+    }
+    let rewritten = rule.rewrite.apply(form)?;
+    let mut arrival = HeaderMap::new();
+    origin.arrival.write(&mut arrival);
+    arrival.extend(rewritten.prefix.map(|prefix| (HeaderName::from_static("x-forwarded-prefix"), prefix.clone())));
+    message::edit(&mut arrival, &rule.request_headers);
+    for (name, value) in &arrival {
+        tell(story, "header", format_args!("{name}: {}", value.to_str().unwrap_or_default()));
+    }
+    tell(story, "upstream", format_args!("{}", target.name()));
+    let key = target.key(origin);
+    tell(story, "endpoint", format_args!("{}", target.next_endpoint(key)));
+    for sick in target.sick_endpoints() {
+        tell(story, "endpoint", format_args!("{sick} gets no requests: it fails"));
+    }
+    tell(story, "answer", format_args!("forwarded as {} {}", origin.head.method, rewritten.target));
+    Ok(())
 }
 
 fn requirement(requirement: Requirement) -> &'static str {

@@ -11,4 +11,5 @@ mod table;
 
 pub use pattern::{Pattern, Segment, Spelling};
 pub use rewrite::{Rewrite, Rewritten};
+pub use split::Split;
 pub use table::{Action, Examined, Miss, Outcome, Rule, Rules, Unmatched};
