@@ -1,4 +1,8 @@
 //! What is asked over a reader and what is answered, byte by byte.
+//!
+//! Strict and without waiting: an answer is taken from a buffer once it is whole, and only what these few commands are
+//! answered with (RESP2) is one. Pushes, and whatever greetings bring (RESP3), are read by [`Wire`](super::wire::Wire) as
+//! they come: one reader for both would wait on the way of every request, or take more for an answer than is one.
 
 use bytes::Bytes;
 use fred::error::{Error, ErrorKind};

@@ -1,4 +1,5 @@
 //! A connection that greets or listens: RESP3 as far as pushes need it, read in the order in which the server wrote it.
+//! Answers to what requests ask are read by [`resp`] (why there are two is said there).
 
 use super::resp;
 use crate::config::store;
