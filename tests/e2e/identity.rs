@@ -1,6 +1,6 @@
 //! Identity: what upstreams learn comes from the gateway alone.
 
-use crate::harness::{Gateway, Redis, Upstream, express_gateway, get, record, store_session};
+use crate::harness::{Upstream, express_stage, get, record, store_session};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 const RULES: &str = r#"
@@ -23,15 +23,9 @@ X-Session-Kind = "@session"
 X-Whole-User = "user"
 "#;
 
-fn stage(rules: &str) -> (Redis, Upstream, Gateway) {
-    let (redis, app) = (Redis::start(), Upstream::echo());
-    let gateway = express_gateway(&redis, &app.url(), "", rules);
-    (redis, app, gateway)
-}
-
 #[test]
 fn no_spelling_of_an_identity_header_reaches_an_upstream_on_any_rule() {
-    let (redis, app, gateway) = stage(RULES);
+    let (redis, app, gateway) = express_stage("", RULES);
     let cookie = store_session(&redis, "one", &record("\"zoe\"", "[]"));
     let names = [
         "X-Forwarded-User",
@@ -75,7 +69,7 @@ fn no_spelling_of_an_identity_header_reaches_an_upstream_on_any_rule() {
 
 #[test]
 fn connection_cannot_remove_what_the_gateway_says() {
-    let (redis, app, gateway) = stage(RULES);
+    let (redis, app, gateway) = express_stage("", RULES);
     let cookie = store_session(&redis, "one", &record("\"zoe\"", "[]"));
     let named = "close, X-Forwarded-User, x-roles, Cookie, Host, Content-Length, X-Onedoor-Session, X-Private";
     let request = get("/").cookie(&cookie).header("Connection", named).header("X-Private", "1");
@@ -89,7 +83,7 @@ fn connection_cannot_remove_what_the_gateway_says() {
 
 #[test]
 fn the_configured_headers_carry_the_record() {
-    let (redis, app, gateway) = stage(RULES);
+    let (redis, app, gateway) = express_stage("", RULES);
     let cookie = store_session(&redis, "one", &record("9007199254740993", r#"["a","b c","d,e"]"#));
     assert_eq!(gateway.send(&get("/").cookie(&cookie)).status(), 200);
     let seen = app.last();
@@ -106,7 +100,7 @@ fn the_configured_headers_carry_the_record() {
 #[test]
 fn the_session_header_carries_the_record_for_services_without_a_session_library() {
     let rules = RULES.replace("[identity.headers]", "[identity]\nsession_header = \"X-Session\"\n[identity.headers]");
-    let (redis, app, gateway) = stage(&rules);
+    let (redis, app, gateway) = express_stage("", &rules);
     let cookie = store_session(&redis, "one", &record("9007199254740993", r#"["zo\u00eb"]"#));
     assert_eq!(gateway.send(&get("/").cookie(&cookie).header("x_session", "mallory")).status(), 200);
     let seen = app.last();
@@ -125,7 +119,7 @@ fn the_session_header_carries_the_record_for_services_without_a_session_library(
 #[test]
 fn by_default_user_and_groups_are_sent() {
     let (redis, app, gateway) =
-        stage("[[rules]]\npath = \"/login\"\ndest = \"app\"\nsession = \"off\"\n[[rules]]\ndest = \"app\"");
+        express_stage("", "[[rules]]\npath = \"/login\"\ndest = \"app\"\nsession = \"off\"\n[[rules]]\ndest = \"app\"");
     let cookie = store_session(&redis, "one", &record("42", r#"["a","b"]"#));
     assert_eq!(gateway.send(&get("/").cookie(&cookie)).status(), 200);
     let seen = app.last();
@@ -135,7 +129,7 @@ fn by_default_user_and_groups_are_sent() {
 
 #[test]
 fn different_users_never_give_the_same_header() {
-    let (redis, app, gateway) = stage(RULES);
+    let (redis, app, gateway) = express_stage("", RULES);
     let table = [
         ("zoe", "zoe"),
         ("a b", "a b"),
@@ -158,7 +152,7 @@ fn different_users_never_give_the_same_header() {
 
 #[test]
 fn strangers_do_not_say_where_a_request_came_from() {
-    let (_redis, app, gateway) = stage(RULES);
+    let (_redis, app, gateway) = express_stage("", RULES);
     let names = [
         "X-Forwarded-For",
         "x_forwarded_for",

@@ -1,8 +1,8 @@
 //! How long a session is good: its age, its idle time, its renewal; and that an end is an end.
 
 use crate::harness::{
-    Gateway, Jar, Message, Redis, Reply, SECRET, Upstream, eventually, express_gateway, get, record, signed,
-    store_session,
+    Gateway, Jar, Message, Redis, Reply, SECRET, Upstream, eventually, express_gateway, express_stage, get, record,
+    signed, store_session,
 };
 use std::{
     sync::Arc,
@@ -33,8 +33,7 @@ struct Stage {
 }
 
 fn stage(session: &str) -> Stage {
-    let (redis, app) = (Redis::start(), Upstream::echo());
-    let gateway = express_gateway(&redis, &app.url(), session, RULES);
+    let (redis, app, gateway) = express_stage(session, RULES);
     Stage { redis, app, gateway }
 }
 

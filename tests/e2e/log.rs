@@ -1,8 +1,8 @@
 //! The log: one line a request, and never a secret.
 
 use crate::harness::{
-    Connection, Gateway, Listener, Redis, SECRET, Upstream, eventually, express_gateway, get, open_gateway, record,
-    store_session,
+    Connection, Gateway, Listener, Redis, SECRET, Upstream, eventually, express_gateway, express_stage, get,
+    open_gateway, record, store_session,
 };
 
 const RULES: &str = "[[rules]]\npath = \"/login\"\ndest = \"app\"\nsession = \"off\"\n[[rules]]\ndest = \"app\"";
@@ -14,8 +14,7 @@ fn lines(gateway: &Gateway, text: &str) -> Vec<String> {
 
 #[test]
 fn each_request_is_one_line_that_says_what_happened() {
-    let (redis, app) = (Redis::start(), Upstream::echo());
-    let gateway = express_gateway(&redis, &app.url(), "", RULES);
+    let (redis, _app, gateway) = express_stage("", RULES);
     let cookie = store_session(&redis, "one", &record("\"zoe\"", "[]"));
     gateway.send(&get("/seen-by-zoe?token=hidden").cookie(&cookie));
     let line = gateway.log_line("/seen-by-zoe").to_string();
@@ -35,8 +34,7 @@ fn each_request_is_one_line_that_says_what_happened() {
 
 #[test]
 fn a_slow_store_is_told() {
-    let (redis, app) = (Redis::start(), Upstream::echo());
-    let gateway = express_gateway(&redis, &app.url(), "", RULES);
+    let (redis, _app, gateway) = express_stage("", RULES);
     let cookie = store_session(&redis, "one", &record("1", "[]"));
     redis.ask(&["CLIENT", "PAUSE", "100", "ALL"]);
     gateway.send(&get("/slow").cookie(&cookie));
@@ -45,8 +43,7 @@ fn a_slow_store_is_told() {
 
 #[test]
 fn the_exact_cause_of_a_refusal_is_told_here() {
-    let (redis, app) = (Redis::start(), Upstream::echo());
-    let gateway = express_gateway(&redis, &app.url(), "", RULES);
+    let (redis, _app, gateway) = express_stage("", RULES);
     let anonymous = store_session(&redis, "one", r#"{"cookie":{}}"#);
     let broken = store_session(&redis, "two", "garbage");
     let gone = format!("connect.sid={}", crate::harness::signed("three", SECRET));
@@ -113,8 +110,7 @@ fn a_client_that_leaves_is_a_line_too() {
 
 #[test]
 fn nothing_that_a_client_sends_breaks_a_line() {
-    let (redis, app) = (Redis::start(), Upstream::echo());
-    let gateway = express_gateway(&redis, &app.url(), "", RULES);
+    let (redis, _app, gateway) = express_stage("", RULES);
     let user = "zoe\\n{\\\"status\\\":200,\\\"forged\\\":true}\\u001b[31m\\u202e";
     let cookie = store_session(&redis, "one", &record(&format!("\"{user}\""), "[]"));
     gateway.send(&get("/forging").cookie(&cookie).header("User-Agent", "a\tb"));

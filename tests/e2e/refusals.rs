@@ -1,8 +1,8 @@
 //! What the gateway itself answers: problem JSON for programs, a page or the way to the login page for browsers.
 
 use crate::harness::{
-    Gateway, Listener, Message, Redis, Reply, Request, SECRET, Upstream, express_gateway, free_address, get,
-    open_gateway, open_rule, post, record, signed, store_session,
+    Gateway, Listener, Message, Reply, Request, SECRET, Upstream, express_stage, free_address, get, open_gateway,
+    open_rule, post, record, signed, store_session,
 };
 
 const RULES: &str = r#"
@@ -26,12 +26,6 @@ roles = "admin"
 path = ["/a/**", "/private", "/"]
 dest = "app"
 "#;
-
-fn stage() -> (Redis, Upstream, Gateway) {
-    let (redis, app) = (Redis::start(), Upstream::echo());
-    let gateway = express_gateway(&redis, &app.url(), "", RULES);
-    (redis, app, gateway)
-}
 
 /// What every refusal in problem JSON carries.
 #[track_caller]
@@ -57,7 +51,7 @@ fn vary(response: &Message) -> Vec<String> {
 
 #[test]
 fn without_a_session_a_program_gets_401() {
-    let (_redis, app, gateway) = stage();
+    let (_redis, app, gateway) = express_stage("", RULES);
     let response = gateway.get("/private");
     problem(&response, 401, "session_required");
     assert!(response.json()["login"].as_str().unwrap().starts_with("/login"));
@@ -71,7 +65,7 @@ fn without_a_session_a_program_gets_401() {
 
 #[test]
 fn the_cause_is_not_told() {
-    let (redis, _app, gateway) = stage();
+    let (redis, _app, gateway) = express_stage("", RULES);
     let anonymous = store_session(&redis, "one", r#"{"cookie":{}}"#);
     let cookies =
         ["connect.sid=nonsense".to_owned(), format!("connect.sid={}", signed("gone", SECRET)), anonymous, "x=1".into()];
@@ -86,7 +80,7 @@ fn the_cause_is_not_told() {
 
 #[test]
 fn a_browser_is_sent_to_the_login_page_with_a_way_back() {
-    let (_redis, _app, gateway) = stage();
+    let (_redis, _app, gateway) = express_stage("", RULES);
     let table = [
         ("/private", "/login?return_to=%2Fprivate"),
         ("/a/b?x=1&y=2", "/login?return_to=%2Fa%2Fb%3Fx%3D1%26y%3D2"),
@@ -106,7 +100,7 @@ fn a_browser_is_sent_to_the_login_page_with_a_way_back() {
 
 #[test]
 fn what_a_navigation_is_the_browser_says_itself() {
-    let (_redis, _app, gateway) = stage();
+    let (_redis, _app, gateway) = express_stage("", RULES);
     let fetch = |mode: &str, dest: &str| get("/private").header("Sec-Fetch-Mode", mode).header("Sec-Fetch-Dest", dest);
     for dest in ["document", "iframe", "frame"] {
         assert_eq!(gateway.send(&fetch("navigate", dest)).status(), 303, "{dest}");
@@ -131,7 +125,7 @@ fn what_a_navigation_is_the_browser_says_itself() {
 
 #[test]
 fn a_rule_may_force_one_of_both() {
-    let (_redis, _app, gateway) = stage();
+    let (_redis, _app, gateway) = express_stage("", RULES);
     let status = gateway.send(&get("/status").html());
     assert_eq!(status.status(), 401);
     assert!(status.header("content-type").unwrap().starts_with("text/html"));
@@ -140,7 +134,7 @@ fn a_rule_may_force_one_of_both() {
 
 #[test]
 fn a_role_that_is_missing_is_403_for_both() {
-    let (redis, _app, gateway) = stage();
+    let (redis, _app, gateway) = express_stage("", RULES);
     let cookie = store_session(&redis, "one", &record("1", r#"["guest"]"#));
     problem(&gateway.send(&get("/admin").cookie(&cookie)), 403, "forbidden");
     let page = gateway.send(&get("/admin").cookie(&cookie).html());
@@ -150,7 +144,7 @@ fn a_role_that_is_missing_is_403_for_both() {
 
 #[test]
 fn no_rule_is_404_and_a_browser_gets_a_page() {
-    let (_redis, _app, gateway) = stage();
+    let (_redis, _app, gateway) = express_stage("", RULES);
     problem(&gateway.get("/nowhere"), 404, "no_rule");
     let page = gateway.send(&get("/nowhere?'onload=x").html());
     assert_eq!(page.status(), 404);
@@ -160,7 +154,7 @@ fn no_rule_is_404_and_a_browser_gets_a_page() {
 
 #[test]
 fn bad_requests_are_problems_too() {
-    let (_redis, _app, gateway) = stage();
+    let (_redis, _app, gateway) = express_stage("", RULES);
     problem(&gateway.get("/a/../b"), 400, "bad_request");
     let trace = gateway.send(&Request::new("TRACE", "/"));
     problem(&trace, 405, "method_not_allowed");

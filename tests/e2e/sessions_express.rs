@@ -1,7 +1,7 @@
 //! Sessions: whose cookie counts, judged as Express judges it, or more strictly.
 
 use crate::harness::{
-    Gateway, Redis, SECRET, Setup, Upstream, express_gateway, get, record, signature, signed, store_session,
+    Gateway, Redis, SECRET, Setup, Upstream, express_stage, get, record, signature, signed, store_session,
 };
 use std::fmt::Write;
 
@@ -33,8 +33,7 @@ struct Stage {
 }
 
 fn stage(session: &str) -> Stage {
-    let (redis, app) = (Redis::start(), Upstream::echo());
-    let gateway = express_gateway(&redis, &app.url(), session, RULES);
+    let (redis, app, gateway) = express_stage(session, RULES);
     Stage { redis, app, gateway }
 }
 

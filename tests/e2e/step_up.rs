@@ -1,6 +1,6 @@
 //! `max_auth_age`: for what matters most one has logged in not long ago.
 
-use crate::harness::{Gateway, Jar, Redis, Reply, Upstream, eventually, express_gateway, get, onedoor, store_session};
+use crate::harness::{Gateway, Jar, Redis, Reply, Upstream, eventually, express_stage, get, onedoor, store_session};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const RULES: &str = r#"
@@ -34,8 +34,7 @@ fn record(minutes: u64) -> String {
 
 #[test]
 fn who_logged_in_long_ago_logs_in_again() {
-    let (redis, app) = (Redis::start(), Upstream::echo());
-    let gateway = express_gateway(&redis, &app.url(), "started_at = \"at\"", RULES);
+    let (redis, _app, gateway) = express_stage("started_at = \"at\"", RULES);
     let cookie = store_session(&redis, "one", &record(5));
     eventually("a recent login is good", || {
         (gateway.send(&get("/account").cookie(&cookie)).status() == 200).then_some(())

@@ -1,6 +1,8 @@
 //! The store is down: refused, never let through, never logged out, and healed without help.
 
-use crate::harness::{ARMED, Gateway, Redis, Reply, Upstream, eventually, express_gateway, get, record, store_session};
+use crate::harness::{
+    ARMED, Gateway, Redis, Reply, Upstream, eventually, express_gateway, express_stage, get, record, store_session,
+};
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
@@ -28,8 +30,7 @@ struct Stage {
 }
 
 fn stage() -> Stage {
-    let (redis, app) = (Redis::start(), Upstream::echo());
-    let gateway = express_gateway(&redis, &app.url(), "", RULES);
+    let (redis, app, gateway) = express_stage("", RULES);
     let cookie = store_session(&redis, "one", &record("1", "[]"));
     let stage = Stage { redis, app, gateway, cookie };
     stage.heals();

@@ -1,6 +1,6 @@
 //! Real Express apps, and express sessions made by hand.
 
-use super::{Gateway, Process, Redis, Setup, eventually, free_address, get};
+use super::{Gateway, Process, Redis, Setup, Upstream, eventually, free_address, get};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -171,6 +171,13 @@ pub(crate) fn express_gateway(redis: &Redis, app: &str, session: &str, rules: &s
         {rules}
         "#
     ))
+}
+
+/// Redis, an upstream `app` that tells what it was asked, and an [`express_gateway`] in front of it.
+pub(crate) fn express_stage(session: &str, rules: &str) -> (Redis, Upstream, Gateway) {
+    let (redis, app) = (Redis::start(), Upstream::echo());
+    let gateway = express_gateway(&redis, &app.url(), session, rules);
+    (redis, app, gateway)
 }
 
 /// Stores a record under `sess:<id>` and answers the Cookie header of its browser.

@@ -15,7 +15,7 @@ mod upstream;
 pub(crate) use client::{Jar, Request, get, post};
 pub(crate) use connection::{Connection, Message};
 pub(crate) use express::{
-    COUNTER, SECRET, Site, counter_site, express_gateway, record, signature, signed, store_session,
+    COUNTER, SECRET, Site, counter_site, express_gateway, express_stage, record, signature, signed, store_session,
 };
 pub(crate) use gateway::{ARMED, Gateway, Setup, onedoor, open_gateway, open_rule};
 pub(crate) use http2::{Http2, Outcome, block as http2_block, frames};
