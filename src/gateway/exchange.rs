@@ -10,7 +10,7 @@ use crate::{
     config::rules::OnRefusal,
     http::{Head, arrival::Arrival, navigation, path::NormalPath, peer::Peer, websocket},
     identity::Forward,
-    limits::Tab,
+    limits::Charges,
     rules::Rule,
     session::{Source, Verdict},
     tasks::Worker,
@@ -52,8 +52,8 @@ pub struct Exchange {
     asked: Option<Instant>,
     worker: Worker,
     meter: Option<Arc<Meter>>,
-    /// What the request owes under limits; for most there are none.
-    pub(super) tab: Option<Box<Tab>>,
+    /// The limits that the request is under; for most there are none.
+    pub(super) charges: Option<Box<Charges>>,
     /// Where the answer may log somebody in.
     pub(super) visit: Option<Visit>,
     log: Option<Box<Line>>,
@@ -83,7 +83,7 @@ impl Exchange {
             asked: None,
             worker: peer.worker,
             meter: Some(snapshot.meter(peer.worker).clone()),
-            tab: None,
+            charges: None,
             visit: None,
             extended: websocket::key_over_http2(head).cloned().map(Box::new),
             bond: None,

@@ -1,8 +1,8 @@
 //! One configuration, compiled: everything that a request meets on its way. The only builder of all steps.
 
 use super::{
-    answers::Answers, body::Body, certificates, dues::Due, exchange::Exchange, login_loop::Logins, meter::Meter,
-    refusal::Refusal,
+    answers::Answers, body::Body, certificates, exchange::Exchange, login_loop::Logins, meter::Meter,
+    rate_limits::Phase, refusal::Refusal,
 };
 use crate::{
     access::{Entry, Grant},
@@ -173,8 +173,8 @@ impl Snapshot {
         let body = RequestBody::bounded(body, rule.body_bytes_max, self.body_timeout)?; // 413
         let overlooked = self.rules.overlooked(rule, &head.method, &path).map(|rule| &rule.access);
         let entry = rule.access.admit(&head, exchange.arrival(), &self.site, overlooked)?; // 403
-        exchange.owe(self.rates.open(self.rules.limits(rule, &head.method, &path), rule.access.is_enforced()));
-        exchange.pay(Due::Arrival(&head)).await?; // 429
+        exchange.limit(self.rates.open(self.rules.limits(rule, &head.method, &path), rule.access.is_enforced()));
+        exchange.charge(Phase::Arrival(&head)).await?; // 429
 
         let caller = self.callers.identify(question(rule, &entry), &head, exchange.arrival(), worker).await;
         exchange.identified(&caller);
@@ -182,7 +182,7 @@ impl Snapshot {
         let grant = rule.access.decide(entry, caller).map_err(refuse)?; // 401, 403, 503, 508
         exchange.granted(&grant);
         self.logins.admit(rule, &grant, &head, exchange);
-        exchange.pay(Due::Caller(&grant)).await?; // 429
+        exchange.charge(Phase::Caller(&grant)).await?; // 429
 
         let sides = match &rule.action {
             Action::Forward(sides) => sides,
@@ -204,7 +204,7 @@ impl Snapshot {
         let mut response = answer?; // 408, 413, 502, 503, 504
         exchange.agree(&mut response)?; // 502
         let disclosed = self.rates.take_disclosed(response.headers_mut());
-        exchange.pay(Due::Answer(response.status(), disclosed)).await?; // 429
+        exchange.charge(Phase::Answer(response.status(), disclosed)).await?; // 429
         self.steer_session(rule, target, &grant, &mut response, exchange).await?; // 502, 503
         self.amend(rule, target, response.headers_mut(), exchange);
         self.logins.answered(&response, &self.guard, &self.rules, exchange);

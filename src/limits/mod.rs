@@ -1,8 +1,8 @@
 //! How often somebody may: GCRA, counted in Redis for all gateways together, or in this process.
 
+mod charges;
 mod key;
 mod local;
-mod tab;
 
 use crate::{
     config::limits::{By, Limit as Spec},
@@ -10,11 +10,11 @@ use crate::{
     session::store::Store,
     tasks::Worker,
 };
+pub use charges::Charges;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use key::Key;
 use local::Local;
 use std::{sync::Arc, time::Duration};
-pub use tab::Tab;
 
 /// How long a store is waited for that is known to be away.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -73,8 +73,8 @@ impl Limits {
         Self { all: all.collect(), disclosed: disclosed.collect() }
     }
 
-    /// What a request owes under these limits, by their places; `None` where there is none.
-    pub fn open(&self, places: impl Iterator<Item = usize>, enforce: bool) -> Option<Box<Tab>> {
+    /// What a request under these limits, by their places, is charged; `None` where there is none.
+    pub fn open(&self, places: impl Iterator<Item = usize>, enforce: bool) -> Option<Box<Charges>> {
         if self.all.is_empty() {
             return None;
         }
@@ -84,7 +84,7 @@ impl Limits {
                 limits.push(limit.clone());
             }
         }
-        (!limits.is_empty()).then(|| Box::new(Tab::new(limits, enforce)))
+        (!limits.is_empty()).then(|| Box::new(Charges::new(limits, enforce)))
     }
 
     /// Takes out of a response what is for limits alone.

@@ -1,4 +1,4 @@
-//! What one request owes: each limit is charged as soon as the facts that it counts by are known.
+//! The limits that one request is under: each is charged as soon as the facts that it counts by are known.
 
 use super::{
     Exceeded, Limit, Step,
@@ -13,9 +13,9 @@ use crate::{
 use http::{HeaderName, HeaderValue, StatusCode};
 use std::sync::Arc;
 
-/// What one request owes. One that is dropped unsettled, because its client left, has paid.
+/// What one request is charged. One that is dropped unsettled, because its client left, stays charged.
 #[derive(Debug)]
-pub struct Tab {
+pub struct Charges {
     /// Those whose facts are not known yet.
     due: Vec<Arc<Limit>>,
     /// Those that give back unless the answer counts.
@@ -24,7 +24,7 @@ pub struct Tab {
     enforce: bool,
 }
 
-impl Tab {
+impl Charges {
     pub(super) fn new(due: Vec<Arc<Limit>>, enforce: bool) -> Self {
         Self { due, charged: Vec::new(), facts: Facts::default(), enforce }
     }

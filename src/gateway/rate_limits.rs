@@ -4,12 +4,12 @@ use super::exchange::Exchange;
 use crate::{
     access::Grant,
     http::Head,
-    limits::{Exceeded, Tab},
+    limits::{Charges, Exceeded},
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 
 /// The step that has brought new facts.
-pub(super) enum Due<'a> {
+pub(super) enum Phase<'a> {
     /// The request has arrived.
     Arrival(&'a Head),
     /// It is known who is calling, and that they may.
@@ -20,31 +20,31 @@ pub(super) enum Due<'a> {
 
 impl Exchange {
     /// The request is under these limits.
-    pub(super) fn owe(&mut self, tab: Option<Box<Tab>>) {
-        self.tab = tab;
+    pub(super) fn limit(&mut self, charges: Option<Box<Charges>>) {
+        self.charges = charges;
     }
 
-    /// Charges what is due.
+    /// Charges what counts by the facts that are known now.
     ///
     /// # Errors
     /// A limit is reached, and the rule is enforced.
-    pub(super) async fn pay(&mut self, due: Due<'_>) -> Result<(), Exceeded> {
+    pub(super) async fn charge(&mut self, phase: Phase<'_>) -> Result<(), Exceeded> {
         // Boxed: few requests are under limits, and all would carry its size.
-        match self.tab.take() {
-            Some(tab) => Box::pin(self.charge(tab, due)).await,
+        match self.charges.take() {
+            Some(charges) => Box::pin(self.charge_each(charges, phase)).await,
             None => Ok(()),
         }
     }
 
-    async fn charge(&mut self, mut tab: Box<Tab>, due: Due<'_>) -> Result<(), Exceeded> {
+    async fn charge_each(&mut self, mut charges: Box<Charges>, phase: Phase<'_>) -> Result<(), Exceeded> {
         let worker = self.worker();
-        let outcome = match due {
-            Due::Arrival(head) => tab.arrive(head, self.arrival(), worker).await,
-            Due::Caller(grant) => tab.identified(grant, worker).await,
-            Due::Answer(status, disclosed) => tab.answered(status, disclosed, worker).await,
+        let outcome = match phase {
+            Phase::Arrival(head) => charges.arrive(head, self.arrival(), worker).await,
+            Phase::Caller(grant) => charges.identified(grant, worker).await,
+            Phase::Answer(status, disclosed) => charges.answered(status, disclosed, worker).await,
         };
-        let is_enforced = tab.is_enforced();
-        self.tab = Some(tab);
+        let is_enforced = charges.is_enforced();
+        self.charges = Some(charges);
         match outcome {
             Err(exceeded) if is_enforced => Err(exceeded),
             Err(_) => {
@@ -57,8 +57,8 @@ impl Exchange {
 
     /// Gives back what was charged for an answer that does not count.
     pub(super) async fn settle(&mut self, status: StatusCode) {
-        if let Some(tab) = self.tab.take() {
-            Box::pin(tab.settle(status, self.worker())).await;
+        if let Some(charges) = self.charges.take() {
+            Box::pin(charges.settle(status, self.worker())).await;
         }
     }
 }
