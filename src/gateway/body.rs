@@ -41,9 +41,9 @@ impl Body {
     /// The session is over that it was given to.
     fn cut(&mut self) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
         let Some(exchange) = &mut self.exchange else { return Poll::Ready(None) };
-        let bond = exchange.bond.take();
+        let stream = exchange.stream.take();
         exchange.broke_off(&StreamFault::SessionOver);
-        if bond.is_some_and(|bond| bond.ends_quietly()) {
+        if stream.is_some_and(|stream| stream.ends_quietly()) {
             self.source = Source::Own(None);
             return Poll::Ready(None);
         }
@@ -71,8 +71,8 @@ impl http_body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
         let this = self.get_mut();
-        let bond = this.exchange.as_mut().and_then(|exchange| exchange.bond.as_mut());
-        if bond.is_some_and(|bond| bond.is_cut()) {
+        let stream = this.exchange.as_mut().and_then(|exchange| exchange.stream.as_mut());
+        if stream.is_some_and(|stream| stream.is_cut()) {
             return this.cut();
         }
         let polled = match &mut this.source {
@@ -85,7 +85,7 @@ impl http_body::Body for Body {
             Poll::Ready(Some(Err(fault))) => exchange.broke_off(fault),
             Poll::Ready(None) => {}
             Poll::Pending => {
-                if exchange.bond.as_mut().is_some_and(|bond| bond.poll_cut(cx).is_ready()) {
+                if exchange.stream.as_mut().is_some_and(|stream| stream.poll_cut(cx).is_ready()) {
                     return this.cut();
                 }
             }

@@ -2,7 +2,9 @@
 
 mod line;
 
-use super::{body::Body, bond::Bond, grpc, login_loop::Visit, meter::Meter, refusal::Refusal, snapshot::Snapshot};
+use super::{
+    body::Body, grpc, login_loop::Visit, meter::Meter, open_stream::OpenStream, refusal::Refusal, snapshot::Snapshot,
+};
 use crate::{
     access::{Denial, Grant},
     caller::Caller,
@@ -60,7 +62,7 @@ pub struct Exchange {
     /// The key of a WebSocket that is asked for over HTTP/2.
     pub(super) extended: Option<Box<HeaderValue>>,
     /// Of an answer that may go on for long.
-    pub(super) bond: Option<Box<Bond>>,
+    pub(super) stream: Option<Box<OpenStream>>,
 }
 
 impl Exchange {
@@ -86,7 +88,7 @@ impl Exchange {
             charges: None,
             visit: None,
             extended: websocket::key_over_http2(head).cloned().map(Box::new),
-            bond: None,
+            stream: None,
             log: snapshot.access_log().map(|log| Line::begin(log, head)),
         })
     }

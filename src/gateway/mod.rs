@@ -2,7 +2,6 @@
 
 pub mod answers;
 pub mod body;
-mod bond;
 mod certificates;
 pub mod check;
 pub mod exchange;
@@ -11,6 +10,7 @@ mod extended;
 mod grpc;
 mod login_loop;
 mod meter;
+mod open_stream;
 mod rate_limits;
 pub mod refusal;
 pub mod snapshot;

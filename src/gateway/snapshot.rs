@@ -208,7 +208,7 @@ impl Snapshot {
         self.steer_session(rule, target, &grant, &mut response, exchange).await?; // 502, 503
         self.amend(rule, target, response.headers_mut(), exchange);
         self.logins.answered(&response, &self.guard, &self.rules, exchange);
-        self.bind(rule, target, &grant, response.body(), exchange);
+        self.watch_stream(rule, target, &grant, response.body(), exchange);
         Ok(response.map(Body::from))
     }
 

@@ -30,9 +30,9 @@ impl Tunnel {
         closing: impl Future<Output = ()>,
     ) {
         let Self { upstream, mut exchange } = self;
-        let (mut bond, mut closing) = (exchange.bond.take(), pin!(closing));
+        let (mut stream, mut closing) = (exchange.stream.take(), pin!(closing));
         let why = |cx: &mut Context<'_>| {
-            if bond.as_mut().is_some_and(|bond| bond.poll_cut(cx).is_ready()) {
+            if stream.as_mut().is_some_and(|stream| stream.poll_cut(cx).is_ready()) {
                 return Poll::Ready(TunnelEnd::SessionOver);
             }
             closing.as_mut().poll(cx).map(|()| TunnelEnd::Leaving)

@@ -1,4 +1,4 @@
-//! What an answer is bound to that goes on for long: the session it was given to, and the gauge it counts in.
+//! An answer that goes on for long: it ends with the session that it was given to, and counts in a gauge meanwhile.
 
 use super::{exchange::Exchange, snapshot::Snapshot};
 use crate::{
@@ -19,9 +19,9 @@ use std::{
 /// From when on an answer without a length counts as a stream.
 const LONG: Duration = Duration::from_secs(5);
 
-/// The bond of one answer.
+/// What such an answer is watched by.
 #[derive(Debug)]
-pub(super) struct Bond {
+pub(super) struct OpenStream {
     lasts: Lasts,
     begun: Instant,
     worker: Worker,
@@ -40,8 +40,8 @@ struct Holder {
 }
 
 impl Snapshot {
-    /// Binds an answer that may go on for long. Of a rule that only reports, none is bound to a session.
-    pub(super) fn bind(
+    /// Watches an answer that may go on for long. Under a rule that only reports, none ends with its session.
+    pub(super) fn watch_stream(
         &self,
         rule: &Rule<Target>,
         target: &Target,
@@ -57,11 +57,11 @@ impl Snapshot {
         });
         let gauge = self.meter(exchange.worker()).streams(rule.index, target.name(), lasts);
         let (begun, worker) = (clock::now(), exchange.worker());
-        let mut bond = Bond { lasts, begun, worker, gauge, holder, tether: None, is_open: false };
+        let mut stream = OpenStream { lasts, begun, worker, gauge, holder, tether: None, is_open: false };
         if lasts != Lasts::Perhaps {
-            bond.open();
+            stream.open();
         }
-        exchange.bond = Some(Box::new(bond));
+        exchange.stream = Some(Box::new(stream));
     }
 
     /// Once a second, for each worker.
@@ -78,7 +78,7 @@ impl Snapshot {
     }
 }
 
-impl Bond {
+impl OpenStream {
     /// Whether the session is over.
     pub(super) fn is_cut(&self) -> bool {
         self.tether.as_ref().is_some_and(Tether::is_cut)
@@ -110,7 +110,7 @@ impl Bond {
     }
 }
 
-impl Drop for Bond {
+impl Drop for OpenStream {
     fn drop(&mut self) {
         if let Some(gauge) = self.gauge.as_ref().filter(|_| self.is_open) {
             gauge.fall();
