@@ -11,7 +11,7 @@ use crate::{http::body::RequestBody, tasks};
 use bytes::{Bytes, BytesMut};
 pub(super) use framing::settle_length;
 pub use framing::{Chunks, Framed, Piece};
-pub use head::Answer;
+pub use head::{Answer, Search};
 use http::{Method, Request, Response};
 use http_body::{Frame, SizeHint};
 pub(super) use socket::Socket;
@@ -114,8 +114,8 @@ impl Wire {
         (self.appetite, self.keeps) = (READ_BYTES, false);
         let (mut upload, is_to_head) = (Upload::of(request), *request.method() == Method::HEAD);
         let mut sending = Sending { upload: &mut upload, body: request.body_mut(), is_broken: false };
-        let mut searched = 0;
-        let answer = poll_fn(|cx| self.poll_answer(&mut sending, &mut searched, is_to_head, cx)).await;
+        let mut search = Search::default();
+        let answer = poll_fn(|cx| self.poll_answer(&mut sending, &mut search, is_to_head, cx)).await;
         let is_broken = sending.is_broken;
         let Answer { head, body, keeps } = answer.map_err(|failure| {
             let unsent = !upload.has_begun() && !matches!(failure, Failure::Body(_));
@@ -131,7 +131,7 @@ impl Wire {
     fn poll_answer(
         &mut self,
         sending: &mut Sending<'_>,
-        searched: &mut usize,
+        search: &mut Search,
         is_to_head: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Answer, Failure>> {
@@ -143,12 +143,9 @@ impl Wire {
             return Poll::Pending;
         }
         loop {
-            if head::may_be_whole(&self.read, *searched)
-                && let Some(answer) = Answer::read(&mut self.read, is_to_head)?
-            {
+            if let Some(answer) = search.take(&mut self.read, is_to_head)? {
                 return Poll::Ready(Ok(answer));
             }
-            *searched = self.read.len();
             if ready!(self.read(cx))? == 0 {
                 let closed = "the connection was closed before the answer";
                 return Poll::Ready(Err(Failure::Unreachable(closed.to_owned())));
@@ -162,16 +159,7 @@ impl Wire {
         let (read, write) = tokio::io::split(socket);
         let (over, told) = oneshot::channel();
         self.line = Line::Reading(read, over);
-        tasks::background(async move {
-            let mut sending = pin!(send(&mut upload, &mut body, write));
-            tokio::select! {
-                () = &mut sending => {}
-                over = told => if over.is_ok() {
-                    // Whether that was enough is the client's business.
-                    let _ = tokio::time::timeout(LINGER, sending).await;
-                }
-            }
-        });
+        tasks::background(async move { linger(send(&mut upload, &mut body, write), told, LINGER).await });
     }
 
     /// The next frame of the answer's body.
@@ -282,6 +270,18 @@ impl Sending<'_> {
                 Ok(())
             }
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+}
+
+/// Drives what is being sent until its answer is `over`, and so much `longer`; without a word of that, it ends.
+async fn linger(sending: impl Future<Output = ()>, over: oneshot::Receiver<()>, longer: Duration) {
+    let mut sending = pin!(sending);
+    tokio::select! {
+        () = &mut sending => {}
+        over = over => if over.is_ok() {
+            // Whether that was enough is the client's business.
+            let _ = tokio::time::timeout(longer, sending).await;
         }
     }
 }

@@ -6,7 +6,7 @@ use onedoor::{
     config::{self, Environment},
     http::{cookie_header, path::NormalPath},
     server::proxy_protocol::{self, Beginning},
-    upstream::http1::{Answer, Piece},
+    upstream::http1::{Piece, Search},
 };
 
 /// A parser.
@@ -224,9 +224,9 @@ pub(crate) fn answer(bytes: &[u8]) -> bool {
 
 /// The status and body of an answer behind which the connection ends, and how many bytes are left behind it.
 fn whole_answer(pieces: &mut dyn Iterator<Item = &[u8]>) -> Option<(u16, Vec<u8>, usize)> {
-    let mut read = BytesMut::new();
+    let (mut read, mut search) = (BytesMut::new(), Search::default());
     let answer = loop {
-        if let Some(answer) = Answer::read(&mut read, false).ok()? {
+        if let Some(answer) = search.take(&mut read, false).ok()? {
             break answer;
         }
         read.extend_from_slice(pieces.next()?);

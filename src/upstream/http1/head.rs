@@ -13,7 +13,7 @@ use hyper::ext::ReasonPhrase;
 use memchr::memmem;
 use std::{mem::MaybeUninit, ops::Range};
 
-/// The longest head that is read.
+/// The longest head that is read, and the most of those that only say that there will be one.
 const BYTES_MAX: usize = 128 * 1024;
 
 /// How much most heads of requests have room in.
@@ -32,6 +32,15 @@ pub struct Answer {
     pub body: Framed,
     /// Whether the other side will take another request once the body is over.
     pub keeps: bool,
+}
+
+/// The head of an answer that is looked for in what was read.
+#[derive(Debug, Default)]
+pub struct Search {
+    /// So much of it was looked through.
+    searched: usize,
+    /// So much was taken off before it.
+    passed: usize,
 }
 
 /// How the body of a request is framed.
@@ -77,37 +86,44 @@ pub(super) fn write_fields(fields: &HeaderMap, text: &mut Vec<u8>) {
     }
 }
 
-/// Whether the end of a head may stand in `read`, of which `before` was searched. So that one that comes in many
-/// pieces is not read from its beginning for each.
-pub(super) fn may_be_whole(read: &[u8], before: usize) -> bool {
-    let new = &read[before.saturating_sub(3)..];
-    before == 0
-        || read.len() >= BYTES_MAX
-        || memmem::find(new, b"\n\r\n").is_some()
-        || memmem::find(new, b"\n\n").is_some()
-}
-
-impl Answer {
+impl Search {
     /// Takes the head of an answer off `read`, and those before it that only say that there will be one; `None` until
     /// it is whole.
     ///
     /// # Errors
     /// When that is no head of an answer, or one that two clients may read differently.
-    pub fn read(read: &mut BytesMut, is_to_head: bool) -> Result<Option<Self>, Unsound> {
-        while !read.is_empty() {
+    pub fn take(&mut self, read: &mut BytesMut, is_to_head: bool) -> Result<Option<Answer>, Unsound> {
+        while self.may_find(read) {
             let Some(parsed) = Parsed::of(read)? else {
                 let is_long = read.len() >= BYTES_MAX;
+                self.searched = read.len();
                 return if is_long { Err(Unsound("its head is longer than 128 KiB")) } else { Ok(None) };
             };
             let text = read.split_to(parsed.length).freeze();
+            self.searched = 0;
             if parsed.status.is_informational() && parsed.status != StatusCode::SWITCHING_PROTOCOLS {
+                self.passed += parsed.length;
+                if self.passed > BYTES_MAX {
+                    return Err(Unsound("more than 128 KiB come before it"));
+                }
                 continue;
             }
             let answer = parsed.into_answer(&text, is_to_head)?;
             answer.body.foresee(read)?;
             return Ok(Some(answer));
         }
+        self.searched = read.len();
         Ok(None)
+    }
+
+    /// Whether the end of a head may stand in `read`. So that one that comes in many pieces is not read from its
+    /// beginning for each.
+    fn may_find(&self, read: &[u8]) -> bool {
+        let new = &read[self.searched.saturating_sub(3)..];
+        self.searched == 0 && !read.is_empty()
+            || read.len() >= BYTES_MAX
+            || memmem::find(new, b"\n\r\n").is_some()
+            || memmem::find(new, b"\n\n").is_some()
     }
 }
 
