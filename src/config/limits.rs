@@ -112,6 +112,7 @@ fn read_one(mut section: Section<'_>, name: &str) -> Limit {
         count: section.parsed_list("count", parse_status),
         shared: section.choice("scope") == Some("shared"),
     };
+    section.refuse_repeated("by", "thing", &limit.by);
     if limit.by.iter().filter(|by| matches!(by, By::Response(_))).count() > 1 {
         section.reader.error(section.span_of("by"), "`by` names two headers of one response", "keep one of them");
     }

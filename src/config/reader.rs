@@ -140,6 +140,6 @@ fn quoted_remedy(value: &Value<'_>) -> String {
         DeValue::Integer(number) => format!("put it in quotes: \"{number}\""),
         DeValue::Float(number) => format!("put it in quotes: \"{number}\""),
         DeValue::Boolean(flag) => format!("put it in quotes: \"{flag}\""),
-        _ => String::new(),
+        _ => "write it in quotes: \"...\"".to_owned(),
     }
 }

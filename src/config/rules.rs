@@ -193,9 +193,9 @@ pub(super) fn read(mut section: Section<'_>, site: &mut Site<'_>) -> Option<Rule
     let asked = read_requirement(&mut section, forwards, site);
     let session = asked.unwrap_or(Requirement::Required);
     let accepts = accept::read(&mut section, session, site);
+    let methods = read_methods(&mut section, site.server);
     let rule = Rule {
         paths: pattern::read(&mut section, keeps_encoded_slash),
-        methods: read_methods(&mut section, site.server),
         session,
         roles: demands::read_roles(&mut section, session, &accepts, site),
         max_auth_age: demands::read_max_auth_age(&mut section, session, &accepts, site),
@@ -207,9 +207,10 @@ pub(super) fn read(mut section: Section<'_>, site: &mut Site<'_>) -> Option<Rule
         },
         allow: section.parsed_list("allow", parse_network),
         cross_site: guard::read_cross_site(&mut section, session),
-        passes_preflight: section.choice("preflight") == Some("pass"),
+        passes_preflight: guard::read_preflight(&mut section, &methods),
         limits: guard::read_limits(&mut section, site.limits),
         body_bytes: guard::read_body(&mut section, site.server),
+        methods,
         security_headers: security_headers::read_of_rule(&mut section),
         enforce: section.flag("enforce"),
         touch: section.flag("touch"),

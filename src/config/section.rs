@@ -263,6 +263,13 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Reports a list that names something twice.
+    pub(super) fn refuse_repeated<T: PartialEq>(&self, name: &str, what: &str, values: &[T]) {
+        if values.iter().enumerate().any(|(index, value)| values[..index].contains(value)) {
+            self.reader.error(self.span_of(name), format!("`{name}` names one {what} twice"), "leave one out");
+        }
+    }
+
     /// Reports a required key that is not there.
     pub(super) fn require(&self, name: &'static str, remedy: &str) {
         if !self.has(name) {

@@ -18,7 +18,7 @@ mod keys;
 mod tls;
 
 pub(super) use keys::TABLE;
-pub use tls::{Certificate, Tls};
+pub use tls::{Certificate, Tls, is_for};
 
 /// `[server]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,16 +100,24 @@ pub struct Limits {
     pub http2_streams: u32,
 }
 
+/// What the system takes (unix(7)).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 /// Reads `[server]`.
 pub(super) fn read(mut section: Section<'_>, watched: &mut Vec<PathBuf>) -> Server {
     let listen = section.parsed_list("listen", parse_listen);
-    repeated(&section, "listen", &listen);
+    let handover = section.flag("handover");
+    section.refuse_repeated("listen", "address", &listen);
+    if !handover {
+        refuse_colliding(&section, &listen);
+    }
     let public_url = section.parsed("public_url", parse_public_url);
     let hosts = read_hosts(&mut section, public_url.as_ref());
-    let redirect_hosts = read_redirect_hosts(&mut section, public_url.as_ref(), &hosts);
+    let redirect_hosts = read_redirect_hosts(&mut section, &hosts);
     let (trusted_networks, trusts_unix) = read_trusted(&mut section);
     let trusts_nobody = trusted_networks.is_empty() && !trusts_unix;
     let server = Server {
+        tls: tls::read(section.table("tls"), &listen, watched),
         listen,
         hosts,
         redirect_hosts,
@@ -118,11 +126,10 @@ pub(super) fn read(mut section: Section<'_>, watched: &mut Vec<PathBuf>) -> Serv
         workers: section.count("workers").unwrap_or_else(cores),
         drain: section.duration("drain"),
         drain_delay: section.duration("drain_delay"),
-        handover: section.flag("handover"),
+        handover,
         method_override: section.flag("method_override"),
         proxy_protocol: read_proxy_protocol(&mut section, trusts_nobody),
         h2c: section.flag("h2c"),
-        tls: tls::read(section.table("tls"), watched),
         limits: read_limits(section.table("limits")),
         public_url,
     };
@@ -134,6 +141,7 @@ pub(super) fn read(mut section: Section<'_>, watched: &mut Vec<PathBuf>) -> Serv
             "name the proxy that ends TLS, such as `trusted_proxies = [\"10.0.0.0/8\"]`",
         );
     }
+    tls::check(&section, &server);
     section.finish();
     server
 }
@@ -176,6 +184,10 @@ fn read_hosts(section: &mut Section<'_>, public_url: Option<&PublicUrl>) -> Vec<
 }
 
 fn parse_host_name(text: &str) -> Result<String, Fault> {
+    if let Some((_, host)) = text.split_once("://") {
+        let remedy = format!("leave the scheme out: \"{}\"", host.trim_end_matches('/'));
+        return Err(Fault::new(format!("`{text}` is not a host name"), remedy));
+    }
     let (host, port) = if text.parse::<IpAddr>().is_ok() { (text, None) } else { split_port(text)? };
     match port {
         Some(_) => {
@@ -185,10 +197,10 @@ fn parse_host_name(text: &str) -> Result<String, Fault> {
     }
 }
 
-fn read_redirect_hosts(section: &mut Section<'_>, public_url: Option<&PublicUrl>, hosts: &[String]) -> Vec<String> {
+fn read_redirect_hosts(section: &mut Section<'_>, hosts: &[String]) -> Vec<String> {
     let names = section.parsed_list("redirect_hosts", parse_host_name);
     let span = section.span_of("redirect_hosts");
-    if public_url.is_none() && section.has("redirect_hosts") {
+    if !section.has("public_url") && section.has("redirect_hosts") {
         section.reader.error(span, "`redirect_hosts` needs a `public_url` to send visitors to", "add `public_url`");
     } else if let Some(name) = names.iter().find(|name| hosts.contains(name)) {
         let message = format!("`{name}` is one of ours and cannot send its visitors away");
@@ -233,10 +245,36 @@ fn read_trusted(section: &mut Section<'_>) -> (Vec<IpNet>, bool) {
     (networks, trusts_unix)
 }
 
-fn repeated<T: PartialEq>(section: &Section<'_>, name: &'static str, values: &[T]) {
-    if values.iter().enumerate().any(|(index, value)| values[..index].contains(value)) {
-        section.reader.error(section.span_of(name), format!("`{name}` names one address twice"), "leave one out");
+fn refuse_colliding(section: &Section<'_>, listen: &[Listen]) {
+    let addresses = listen.iter().filter_map(|listen| match listen {
+        Listen::Tcp(address) => Some(address),
+        Listen::Unix(_) | Listen::Passed(_) => None,
+    });
+    for (index, one) in addresses.clone().enumerate() {
+        for other in addresses.clone().skip(index + 1).filter(|other| one != *other && collide(*one, **other)) {
+            let (wide, narrow) = if includes(*one, *other) { (one, other) } else { (other, one) };
+            let message = format!("`{narrow}` is part of `{wide}`, which is every network");
+            section.reader.error(section.span_of("listen"), message, format!("leave `{narrow}` out"));
+        }
     }
+}
+
+impl Listen {
+    /// Whether this address cannot be listened on beside it.
+    pub(super) fn collides(&self, address: SocketAddr) -> bool {
+        matches!(self, Self::Tcp(own) if collide(*own, address))
+    }
+}
+
+/// Whether two addresses cannot both be listened on.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_shared = one.port() == other.port() && one.port() != 0;
+    is_shared && (one.ip() == other.ip() || includes(one, other) || includes(other, one))
+}
+
+/// Whether one is every network that the other may be: that of IPv6 takes IPv4, too.
+fn includes(wide: SocketAddr, narrow: SocketAddr) -> bool {
+    wide.ip().is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4())
 }
 
 fn cores() -> usize {
@@ -246,6 +284,10 @@ fn cores() -> usize {
 /// Reads an address to listen on. A host name is looked up now; of its addresses the first counts, IPv4 before IPv6.
 pub(super) fn parse_listen(text: &str) -> Result<Listen, Fault> {
     if let Some(path) = text.strip_prefix("unix:") {
+        if path.len() > SOCKET_PATH_BYTES_MAX {
+            let message = format!("the path of a unix socket has {SOCKET_PATH_BYTES_MAX} bytes at most");
+            return Err(Fault::new(message, "such as `unix:/run/onedoor.sock`"));
+        }
         let absolute = path.starts_with('/') && path.len() > 1;
         return if absolute {
             Ok(Listen::Unix(path.into()))
@@ -279,6 +321,9 @@ pub(super) fn parse_address(text: &str) -> Result<SocketAddr, Fault> {
     }
     if let Some((_, address)) = text.split_once("://") {
         return Err(fault(format!("leave the scheme out: \"{}\"", address.trim_end_matches('/'))));
+    }
+    if text.starts_with("unix:") || text.starts_with("systemd:") {
+        return Err(fault("a host and a port, such as \"127.0.0.1:3000\"".to_owned()));
     }
     let (host, port) = split_port(text)?;
     let port = port.ok_or_else(|| fault(format!("it needs a port: \"{host}:3000\"")))?;

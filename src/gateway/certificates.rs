@@ -2,14 +2,13 @@
 
 use crate::config::{
     diagnostic::Diagnostics,
-    server::{Certificate, Tls},
+    server::{Certificate, Tls, is_for},
 };
 use rustls::{
     RootCertStore, ServerConfig, SupportedCipherSuite,
-    client::verify_server_name,
     crypto::{CryptoProvider, ring, ring::cipher_suite as suite},
     pki_types::ServerName,
-    server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier},
+    server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
@@ -77,12 +76,9 @@ impl ResolvesServerCert for Certificates {
         let schemes = client.signature_schemes();
         let mut usable = self.0.iter().filter(|certified| certified.key.choose_scheme(schemes).is_some());
         let name = client.server_name().and_then(|name| ServerName::try_from(name).ok());
-        let named = name.and_then(|name| usable.clone().find(|certified| is_for(certified, &name)));
+        let named = name.and_then(|name| {
+            usable.clone().find(|certified| certified.end_entity_cert().is_ok_and(|own| is_for(own, &name)))
+        });
         named.or_else(|| usable.next()).cloned()
     }
-}
-
-fn is_for(certified: &CertifiedKey, name: &ServerName<'_>) -> bool {
-    let parsed = certified.end_entity_cert().ok().and_then(|own| ParsedCertificate::try_from(own).ok());
-    parsed.is_some_and(|own| verify_server_name(&own, name).is_ok())
 }

@@ -5,6 +5,7 @@ use crate::{
     config::{Span, diagnostic::Fault, keys::similar, limits::Limit, origin::Origin, section::Section, server::Server},
     http::origin::{self, Initiator},
 };
+use http::Method;
 
 /// `cross_site`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub(super) fn read_cross_site(section: &mut Section<'_>, session: Requirement) -
 /// The places of the limits that the rule names.
 pub(super) fn read_limits(section: &mut Section<'_>, limits: &[(Limit, Span)]) -> Vec<usize> {
     let names = || limits.iter().map(|(limit, _)| limit.name.as_str());
-    section.parsed_list("limit", |name| {
+    let places = section.parsed_list("limit", |name| {
         names().position(|known| known == name).ok_or_else(|| {
             let remedy = match similar(name, names()) {
                 Some(meant) => format!("did you mean \"{meant}\"?"),
@@ -41,7 +42,19 @@ pub(super) fn read_limits(section: &mut Section<'_>, limits: &[(Limit, Span)]) -
             };
             Fault::new(format!("there is no limit `{name}`"), remedy)
         })
-    })
+    });
+    section.refuse_repeated("limit", "limit", &places);
+    places
+}
+
+/// A preflight is an OPTIONS request.
+pub(super) fn read_preflight(section: &mut Section<'_>, methods: &[Method]) -> bool {
+    let passes = section.choice("preflight") == Some("pass");
+    if passes && !methods.is_empty() && !methods.contains(&Method::OPTIONS) {
+        let message = "`preflight` means nothing here: OPTIONS is none of this rule's methods";
+        section.reader.warning(section.span_of("preflight"), message, "add \"OPTIONS\" to `method`");
+    }
+    passes
 }
 
 fn parse_initiator(text: &str) -> Result<Initiator, Fault> {
