@@ -1,8 +1,9 @@
 //! The Cookie header as bytes: pairs in order, over all its lines.
 
 use http::{HeaderMap, HeaderValue, header::COOKIE};
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 use percent_encoding::percent_decode;
+use std::iter;
 
 /// One `name=value` of a Cookie header, without the spaces and tabs around either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,10 +124,16 @@ pub fn is_beyond_ascii(headers: &HeaderMap) -> bool {
 }
 
 fn pieces(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers.get_all(COOKIE).into_iter().flat_map(|line| {
-        let (line, mut start) = (line.as_bytes(), 0);
-        let ends = memchr_iter(b';', line).chain([line.len()]);
-        ends.map(move |end| &line[std::mem::replace(&mut start, end + 1)..end])
+    headers.get_all(COOKIE).into_iter().flat_map(|line| pieces_of(line.as_bytes()))
+}
+
+fn pieces_of(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    iter::from_fn(move || {
+        let line = rest?;
+        let end = memchr(b';', line);
+        rest = end.map(|end| &line[end + 1..]);
+        Some(&line[..end.unwrap_or(line.len())])
     })
 }
 
