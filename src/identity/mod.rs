@@ -6,7 +6,7 @@ use crate::{
     access::Grant,
     config::identity::{self, SessionHeader, Value},
     http::{Head, arrival::Arrival, cookie_header, folded::Names, hop_by_hop, message, websocket},
-    session::{CookieEdit, Session, Told},
+    session::{CookieEdit, IdentityValues, Session},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 
@@ -92,13 +92,13 @@ impl Identity {
         edit_cookies(&mut headers, grant.cookie_edits());
         if let Some(session) = grant.session() {
             // Written once for a session that is answered from memory, which another [identity] makes forget it.
-            let told = session.told.get_or_init(|| self.told(session));
-            for (name, value) in self.names().zip(told.values()) {
+            let kept = session.identity.get_or_init(|| self.values(session));
+            for (name, value) in self.names().zip(kept.values()) {
                 if let Some(value) = value {
                     headers.insert(name, value);
                 }
             }
-            if let (Some(header), Some(record)) = (&self.session_header, told.record()) {
+            if let (Some(header), Some(record)) = (&self.session_header, kept.record()) {
                 headers.insert(&header.name, record.clone());
             }
         }
@@ -114,19 +114,19 @@ impl Identity {
 
     /// The identity headers that a request of this session carries.
     pub fn preview(&self, session: &Session) -> Vec<(HeaderName, HeaderValue)> {
-        let told = self.told(session);
+        let kept = self.values(session);
         let whole =
-            self.session_header.iter().zip(told.record()).map(|(header, record)| (&header.name, record.clone()));
-        let values = self.names().zip(told.values()).filter_map(|(name, value)| Some((name, value?)));
+            self.session_header.iter().zip(kept.record()).map(|(header, record)| (&header.name, record.clone()));
+        let values = self.names().zip(kept.values()).filter_map(|(name, value)| Some((name, value?)));
         values.chain(whole).map(|(name, value)| (name.clone(), value)).collect()
     }
 
-    /// The names of the short headers, in the order of [`Told::values`].
+    /// The names of the short headers, in the order of [`IdentityValues::values`].
     fn names(&self) -> impl Iterator<Item = &HeaderName> {
         std::iter::once(&SESSION).chain(self.headers.iter().map(|(name, _)| name))
     }
 
-    fn told(&self, session: &Session) -> Told {
+    fn values(&self, session: &Session) -> IdentityValues {
         let value = |source: &Value| match source {
             Value::User => Some(encoding::text(&session.user)),
             Value::Roles => encoding::list(session.roles.iter().map(String::as_str)),
@@ -135,7 +135,7 @@ impl Identity {
         };
         let configured = self.headers.iter().map(|(_, source)| value(source));
         let record = self.session_header.as_ref().map(|header| whole(session, header.bytes_max));
-        Told::new(std::iter::once(Some(encoding::text(&session.name))).chain(configured), record)
+        IdentityValues::new(std::iter::once(Some(encoding::text(&session.name))).chain(configured), record)
     }
 }
 

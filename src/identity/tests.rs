@@ -40,7 +40,7 @@ fn session() -> Session {
         record,
         own_members: &["cookie"],
         begun: None,
-        told: OnceLock::new(),
+        identity: OnceLock::new(),
     }
 }
 

@@ -355,8 +355,8 @@ impl Sessions {
         } else {
             data = Value::Null
         }
-        let (name, own_members, told) = (self.name.clone(), self.own_members, OnceLock::new());
-        Finding::Valid(Arc::new(Session { name, id, user, roles, record: data, own_members, begun, told }))
+        let (name, own_members, identity) = (self.name.clone(), self.own_members, OnceLock::new());
+        Finding::Valid(Arc::new(Session { name, id, user, roles, record: data, own_members, begun, identity }))
     }
 }
 

@@ -7,6 +7,7 @@ mod decode;
 mod deletion;
 pub mod format;
 pub mod id;
+mod identity_values;
 mod lifetime;
 mod look_up;
 pub mod managed;
@@ -20,7 +21,6 @@ mod revocation;
 mod roster;
 pub mod store;
 mod tether;
-mod told;
 pub mod value;
 mod verdicts;
 mod watcher;
@@ -39,6 +39,7 @@ use cookies::{Place, Search};
 use format::{Format, Own, Presented};
 use http::HeaderMap;
 use id::SessionId;
+pub use identity_values::IdentityValues;
 use lifetime::Lifetime;
 use look_up::Found;
 pub use look_up::{Look, Source, Trust};
@@ -54,7 +55,6 @@ use std::{
 use store::{Outage, Store};
 pub use tether::Tether;
 use tether::Tethers;
-pub use told::Told;
 use value::{Value, json, selection::Selection};
 use verdicts::Verdicts;
 pub use watcher::{Watcher, compile};
@@ -102,7 +102,7 @@ pub enum Activity {
 #[repr(C)]
 pub struct Session {
     /// What upstreams are told of it, once somebody has written that.
-    pub told: OnceLock<Told>,
+    pub identity: OnceLock<IdentityValues>,
     /// The name of its `[session]`.
     pub name: Arc<str>,
     /// Its id.

@@ -46,7 +46,7 @@ fn session(user: &str) -> Loaded {
         record: Value::Null,
         own_members: &[],
         begun: None,
-        told: std::sync::OnceLock::new(),
+        identity: std::sync::OnceLock::new(),
     };
     loaded(Finding::Valid(Arc::new(session)))
 }

@@ -5,13 +5,13 @@ use http::HeaderValue;
 
 /// What upstreams are told of a session: values in an order that whoever writes them knows.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct IdentityValues {
     /// A line for each value; one that is there begins with `=`. No header's value holds a line end.
     lines: Box<[u8]>,
     record: Option<Box<HeaderValue>>,
 }
 
-impl Told {
+impl IdentityValues {
     /// Keeps short values, which are copied each time, and the whole record, which is not.
     pub fn new(values: impl IntoIterator<Item = Option<HeaderValue>>, record: Option<HeaderValue>) -> Self {
         let mut lines = Vec::new();
@@ -45,8 +45,8 @@ mod tests {
     fn values_come_back_as_they_were() {
         let value = |text: &'static str| Some(HeaderValue::from_static(text));
         let values = [value("zoe"), None, value(""), value("=a=b, c"), HeaderValue::from_bytes(b"\xe9\t~").ok(), None];
-        let told = Told::new(values.clone(), value("whole"));
-        assert_eq!(told.values().take(values.len()).collect::<Vec<_>>(), values);
-        assert_eq!(told.record(), value("whole").as_ref());
+        let kept = IdentityValues::new(values.clone(), value("whole"));
+        assert_eq!(kept.values().take(values.len()).collect::<Vec<_>>(), values);
+        assert_eq!(kept.record(), value("whole").as_ref());
     }
 }
