@@ -1,7 +1,7 @@
 //! An open connection that is read over: many questions on their way at once, answered strictly in their order.
 
 use super::{
-    desk::{Desk, Question, Replies},
+    queue::{Question, Queue, Replies},
     resp::{self, Reply},
     wire::Stream,
 };
@@ -61,8 +61,8 @@ impl Line {
     }
 
     /// Sends and answers until the connection cannot be used any more, and why.
-    pub(super) fn poll(&mut self, desk: &Desk, context: &mut Context<'_>) -> Poll<Error> {
-        desk.fetch(&mut self.outgoing, &mut self.under_way, context.waker());
+    pub(super) fn poll(&mut self, queue: &Queue, context: &mut Context<'_>) -> Poll<Error> {
+        queue.fetch(&mut self.outgoing, &mut self.under_way, context.waker());
         let fault = match self.send(context) {
             Poll::Ready(Err(error)) => error.into(),
             Poll::Ready(Ok(())) | Poll::Pending => match self.receive(context) {

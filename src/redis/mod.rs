@@ -3,7 +3,6 @@
 
 mod cluster;
 mod commands;
-mod desk;
 mod ear;
 mod greeting;
 mod health;
@@ -15,6 +14,7 @@ mod meter;
 mod outline;
 mod primaries;
 mod proof;
+mod queue;
 mod reader;
 mod reading;
 mod resp;

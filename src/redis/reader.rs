@@ -1,10 +1,10 @@
 //! A connection for what requests ask: its life, from the greeting to the next one.
 
 use super::{
-    desk::{Desk, Replies},
     health::Health,
     line::Line,
     link::{GREETING_MIN, RECONNECT_MS, Trust},
+    queue::{Queue, Replies},
     resp::Command,
     wire::{Head, Stream, Wire},
 };
@@ -22,7 +22,7 @@ use tokio::{sync::oneshot, time};
 /// One connection that is read over. Dropping it closes it.
 #[derive(Debug)]
 pub(super) struct Reader {
-    desk: Arc<Desk>,
+    queue: Arc<Queue>,
     timeout: Duration,
     /// Whether a question waits for the connection, and is asked again when it breaks.
     waits: bool,
@@ -32,26 +32,26 @@ pub(super) struct Reader {
 impl Reader {
     /// Starts connecting on the current runtime, and goes on for ever.
     pub(super) fn open(server: &store::Redis, trust: Trust, timeout: Duration, health: &Arc<Health>) -> Self {
-        let desk = Arc::new(Desk::new());
+        let queue = Arc::new(Queue::new());
         let (ended, end) = oneshot::channel();
         let (server, patience) = (server.clone(), timeout.max(GREETING_MIN));
-        let keeper = Keeper { server, trust, patience, desk: desk.clone(), health: health.clone() };
+        let keeper = Keeper { server, trust, patience, queue: queue.clone(), health: health.clone() };
         tasks::background(async move {
             tokio::select! {
                 _ = end => {}
                 never = keeper.keep() => match never {}
             }
         });
-        Self { desk, timeout, waits: trust == Trust::Blind, _ended: ended }
+        Self { queue, timeout, waits: trust == Trust::Blind, _ended: ended }
     }
 
     /// Sees to it that the connection, if there is one, is used.
     pub(super) fn use_it(&self) {
         // Whether there is an answer in time is for the connection itself to see.
-        drop(self.desk.ask(&[Command::Ping], 0, crate::clock::now() + self.timeout));
+        drop(self.queue.ask(&[Command::Ping], 0, crate::clock::now() + self.timeout));
     }
 
-    /// Asks a question that came up when it `begun`, of at most [`COMMANDS_MAX`](super::desk::COMMANDS_MAX) commands
+    /// Asks a question that came up when it `begun`, of at most [`COMMANDS_MAX`](super::queue::COMMANDS_MAX) commands
     /// that may be executed twice. It is answered or has failed when its time is over.
     pub(super) async fn ask(
         &self,
@@ -61,7 +61,7 @@ impl Reader {
     ) -> Result<Replies, Error> {
         let due = begun + self.timeout;
         // No timer: the connection does not outlive a question that is due.
-        if let Some(answered) = self.desk.ask(commands, text_max, due)?
+        if let Some(answered) = self.queue.ask(commands, text_max, due)?
             && let Ok(replies) = answered.await
         {
             return Ok(replies);
@@ -76,9 +76,9 @@ impl Reader {
         }
         let again = async {
             loop {
-                self.desk.is_open().await;
+                self.queue.is_open().await;
                 let due = crate::clock::now() + self.timeout;
-                if let Some(answered) = self.desk.ask(commands, text_max, due)?
+                if let Some(answered) = self.queue.ask(commands, text_max, due)?
                     && let Ok(replies) = answered.await
                 {
                     return Ok(replies);
@@ -95,14 +95,14 @@ struct Keeper {
     trust: Trust,
     /// How long connecting, and each step of the greeting, may take.
     patience: Duration,
-    desk: Arc<Desk>,
+    queue: Arc<Queue>,
     health: Arc<Health>,
 }
 
 impl Drop for Keeper {
     /// The runtime ends, too: nobody may wait for an answer then.
     fn drop(&mut self) {
-        self.desk.close();
+        self.queue.close();
     }
 }
 
@@ -116,11 +116,11 @@ impl Keeper {
                     wait = Duration::from_millis(wait_min.into());
                     let mut line = Line::new(stream);
                     self.health.rose();
-                    self.desk.open();
-                    let cause = poll_fn(|context| line.poll(&self.desk, context)).await;
+                    self.queue.open();
+                    let cause = poll_fn(|context| line.poll(&self.queue, context)).await;
                     self.health.lost();
                     // Before the line goes, and with it the questions: they must find it closed.
-                    self.desk.close();
+                    self.queue.close();
                     (true, cause)
                 }
                 Err(cause) => (false, cause),

@@ -2,7 +2,7 @@
 
 use super::{
     Failure, Redis, Shape,
-    desk::{COMMANDS_MAX, Replies},
+    queue::{COMMANDS_MAX, Replies},
     reader::Reader,
     resp::{Command, Reply, Script},
 };

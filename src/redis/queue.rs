@@ -1,4 +1,4 @@
-//! Where questions are handed in and wait for the task that has the connection.
+//! The questions that wait for the task that has the connection: handed in, fetched, answered.
 
 use super::resp::{Command, Reply};
 use fred::error::{Error, ErrorKind};
@@ -31,13 +31,13 @@ pub(super) struct Question {
 }
 
 /// Shared by who asks and the task that has the connection.
-pub(super) struct Desk {
-    tray: Mutex<Tray>,
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
     open: watch::Sender<bool>,
 }
 
 #[derive(Default)]
-struct Tray {
+struct Waiting {
     is_open: bool,
     /// The commands of `fresh`, as they are sent.
     outgoing: Vec<u8>,
@@ -49,10 +49,10 @@ struct Tray {
     task: Option<Waker>,
 }
 
-impl Desk {
+impl Queue {
     /// Closed.
     pub(super) fn new() -> Self {
-        Self { tray: Mutex::default(), open: watch::Sender::new(false) }
+        Self { waiting: Mutex::default(), open: watch::Sender::new(false) }
     }
 
     /// Hands in a question of at least one command; `None` while there is no connection. When one breaks, the
@@ -66,20 +66,20 @@ impl Desk {
         text_max: usize,
         due: Instant,
     ) -> Result<Option<oneshot::Receiver<Replies>>, Error> {
-        let mut tray = self.tray();
-        if !tray.is_open {
+        let mut waiting = self.waiting();
+        if !waiting.is_open {
             return Ok(None);
         }
-        if tray.under_way + tray.fresh.len() >= QUESTIONS_MAX {
+        if waiting.under_way + waiting.fresh.len() >= QUESTIONS_MAX {
             return Err(Error::new(ErrorKind::Backpressure, "too many commands wait"));
         }
         for command in commands {
-            command.write(&mut tray.outgoing);
+            command.write(&mut waiting.outgoing);
         }
         let (answer, answered) = oneshot::channel();
-        tray.fresh.push(Question { answer, commands: commands.len(), text_max, due });
+        waiting.fresh.push(Question { answer, commands: commands.len(), text_max, due });
         // Taken: those who ask before the task runs need not wake it again.
-        if let Some(task) = tray.task.take() {
+        if let Some(task) = waiting.task.take() {
             task.wake();
         }
         Ok(Some(answered))
@@ -87,51 +87,51 @@ impl Desk {
 
     /// Moves to `outgoing` and `under_way` whatever was handed in, and wakes `task` when more is.
     pub(super) fn fetch(&self, outgoing: &mut Vec<u8>, under_way: &mut VecDeque<Question>, task: &Waker) {
-        let mut tray = self.tray();
+        let mut waiting = self.waiting();
         if outgoing.is_empty() {
-            std::mem::swap(outgoing, &mut tray.outgoing);
+            std::mem::swap(outgoing, &mut waiting.outgoing);
         } else {
-            outgoing.append(&mut tray.outgoing);
+            outgoing.append(&mut waiting.outgoing);
         }
-        under_way.extend(tray.fresh.drain(..));
-        tray.under_way = under_way.len();
-        if tray.task.is_none() {
-            tray.task = Some(task.clone());
+        under_way.extend(waiting.fresh.drain(..));
+        waiting.under_way = under_way.len();
+        if waiting.task.is_none() {
+            waiting.task = Some(task.clone());
         }
     }
 
     /// There is a connection.
     pub(super) fn open(&self) {
-        let mut tray = self.tray();
-        tray.is_open = true;
+        let mut waiting = self.waiting();
+        waiting.is_open = true;
         // Under the lock: who finds it closed must not be told at the same time that it is open.
         self.open.send_replace(true);
-        drop(tray);
+        drop(waiting);
     }
 
     /// There is none any more.
     pub(super) fn close(&self) {
-        let mut tray = self.tray();
-        *tray = Tray::default();
+        let mut waiting = self.waiting();
+        *waiting = Waiting::default();
         self.open.send_replace(false);
-        drop(tray);
+        drop(waiting);
     }
 
     /// Returns when there is a connection.
     pub(super) async fn is_open(&self) {
-        // An error would mean that there is no desk.
+        // An error would mean that there is no queue.
         let _ = self.open.subscribe().wait_for(|open| *open).await;
     }
 
-    fn tray(&self) -> MutexGuard<'_, Tray> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         // Nothing below panics half way.
-        self.tray.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What lies on it holds keys, and those hold ids.
-impl fmt::Debug for Desk {
+/// What waits in it holds keys, and those hold ids.
+impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Desk").field("is_open", &*self.open.borrow()).finish_non_exhaustive()
+        f.debug_struct("Queue").field("is_open", &*self.open.borrow()).finish_non_exhaustive()
     }
 }
