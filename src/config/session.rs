@@ -125,36 +125,14 @@ pub(super) fn read(
         Secrets::Perhaps => secrets::read(&mut section, preset, false, watched),
         Secrets::Always => secrets::read(&mut section, preset, word.is_some(), watched),
     };
-    let format = match preset.format {
-        "flask" => Format::Flask { secrets },
-        "django" => Format::Django { secrets },
-        "starlette" => Format::Starlette { cookie_max_age: read_cookie_max_age(&mut section, preset), secrets },
-        "fastify" => Format::Fastify { secrets },
-        "koa" => Format::Koa { secrets },
-        "php" => Format::Php { serializer: read_serializer(&mut section) },
-        "laravel" => Format::Laravel { secrets },
-        "rails" => Format::Rails,
-        "spring" => Format::Spring,
-        "gorilla" => cookies::read_gorilla(&mut section, preset, secrets),
-        "scs" => Format::Scs { hash_token: section.flag("hash_token") },
-        "tower" => Format::Tower { security: cookies::read_security(&mut section, &secrets), secrets },
-        "actix" => Format::Actix { security: cookies::read_security(&mut section, &secrets), secrets },
-        "onedoor" => read_onedoor(&mut section),
-        _ => read_express(&mut section, secrets),
-    };
+    let format = read_format(&mut section, preset, secrets);
     let managed = matches!(format, Format::Onedoor { .. });
     let steered = upstreams.iter().any(|upstream| upstream.session_authority) && format.is_written_here();
     let cookie = section.parsed("cookie", parse_cookie_name).or_else(|| preset.cookie.map(str::to_owned));
     if cookie.is_none() && !managed {
         section.require("cookie", "name the app's session cookie: the framework has no name of its own for it");
     }
-    if let (Some(cookie), Format::Express { cookie_path, cookie_domain, .. }) = (&cookie, &format)
-        && cookie.starts_with("__Host-")
-        && (cookie_path != "/" || cookie_domain.is_some())
-    {
-        let remedy = "browsers want `cookie_path = \"/\"` and no `cookie_domain` for it";
-        section.reader.error(section.span_of("cookie"), "a `__Host-` cookie has no path and no domain", remedy);
-    }
+    check_host_cookie(&mut section, cookie.as_deref(), &format);
     let prefix = section.text("prefix").map(|text| text.text);
     let default_prefix = || if managed { format!("{}session:", store.namespace) } else { preset.prefix.to_owned() };
     let prefix = prefix.unwrap_or_else(default_prefix);
@@ -186,6 +164,37 @@ pub(super) fn read(
     };
     section.finish();
     word.map(|_| session)
+}
+
+fn read_format(section: &mut Section<'_>, preset: &Preset, secrets: Vec<Secret>) -> Format {
+    match preset.format {
+        "flask" => Format::Flask { secrets },
+        "django" => Format::Django { secrets },
+        "starlette" => Format::Starlette { cookie_max_age: read_cookie_max_age(section, preset), secrets },
+        "fastify" => Format::Fastify { secrets },
+        "koa" => Format::Koa { secrets },
+        "php" => Format::Php { serializer: read_serializer(section) },
+        "laravel" => Format::Laravel { secrets },
+        "rails" => Format::Rails,
+        "spring" => Format::Spring,
+        "gorilla" => cookies::read_gorilla(section, preset, secrets),
+        "scs" => Format::Scs { hash_token: section.flag("hash_token") },
+        "tower" => Format::Tower { security: cookies::read_security(section, &secrets), secrets },
+        "actix" => Format::Actix { security: cookies::read_security(section, &secrets), secrets },
+        "onedoor" => read_onedoor(section),
+        _ => read_express(section, secrets),
+    }
+}
+
+/// A `__Host-` cookie that browsers would not take.
+fn check_host_cookie(section: &mut Section<'_>, cookie: Option<&str>, format: &Format) {
+    if let (Some(cookie), Format::Express { cookie_path, cookie_domain, .. }) = (cookie, format)
+        && cookie.starts_with("__Host-")
+        && (cookie_path != "/" || cookie_domain.is_some())
+    {
+        let remedy = "browsers want `cookie_path = \"/\"` and no `cookie_domain` for it";
+        section.reader.error(section.span_of("cookie"), "a `__Host-` cookie has no path and no domain", remedy);
+    }
 }
 
 /// No record of the framework would have such a key.
