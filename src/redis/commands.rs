@@ -1,4 +1,7 @@
 //! The commands, each sent to the primary of its key.
+//!
+//! Each hands itself on: with asynchronous closures, which would make one call of it, the compiler does not see that the
+//! futures are `Send`.
 
 use super::{Failure, Primaries, Redis, Shape, Step, Swap};
 use crate::tasks::Worker;

@@ -113,7 +113,7 @@ pub enum Step {
     Return,
 }
 
-/// What became of [`Redis::swap`].
+/// What became of [`Primaries::swap`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swap {
     /// The key is not there (any more).
@@ -124,7 +124,8 @@ pub enum Swap {
     Done,
 }
 
-/// The client's futures are several KiB large: boxed, they do not swell those of every request.
+/// The commands say here what [`Primaries`] says of them, which asks the right server for each key. The client's futures
+/// are several KiB large: boxed, they do not swell those of every request.
 impl Redis {
     /// Starts connecting in the background, each connection on the worker that owns it, and goes on for ever.
     fn open(
@@ -169,8 +170,7 @@ impl Redis {
         self.health.degraded()
     }
 
-    /// Creates a string that lives for `ttl`; `false` if the key was already there.
-    pub async fn create(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<bool, Failure> {
+    pub(super) async fn create(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<bool, Failure> {
         let expiry = Some(Expiration::PX(milliseconds(ttl)));
         let link = self.link(worker)?;
         let set = link.once.set(key, value, expiry, Some(SetOptions::NX), false);
@@ -178,23 +178,20 @@ impl Redis {
         Ok(!reply.is_null())
     }
 
-    /// Writes a string that lives for `ttl`, whatever the key held before.
-    pub async fn write(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<(), Failure> {
+    pub(super) async fn write(&self, worker: Worker, key: &str, value: Bytes, ttl: Duration) -> Result<(), Failure> {
         let expiry = Some(Expiration::PX(milliseconds(ttl)));
         let link = self.link(worker)?;
         let set = link.client.set::<Value, _, _>(key, value, expiry, None, false);
         self.ask(worker, link, set).await.map(drop)
     }
 
-    /// Deletes a key; `false` if it was not there.
-    pub async fn delete(&self, worker: Worker, key: &str) -> Result<bool, Failure> {
+    pub(super) async fn delete(&self, worker: Worker, key: &str) -> Result<bool, Failure> {
         let link = self.link(worker)?;
         let deleted: i64 = self.ask(worker, link, link.client.del(key)).await?;
         Ok(deleted > 0)
     }
 
-    /// Replaces `expected` by `new`; the time to live stays.
-    pub async fn swap(&self, worker: Worker, key: &str, expected: Bytes, new: Bytes) -> Result<Swap, Failure> {
+    pub(super) async fn swap(&self, worker: Worker, key: &str, expected: Bytes, new: Bytes) -> Result<Swap, Failure> {
         let link = self.link(worker)?;
         let run = self.execute(link, &self.swap, key, vec![expected.into(), new.into()]);
         Ok(match self.ask_once::<i64>(worker, link, run).await? {
@@ -204,8 +201,7 @@ impl Redis {
         })
     }
 
-    /// Lets a key live for `ttl` from now; `false` if it is not there, and then it stays away, or lives longer anyway.
-    pub async fn renew(&self, worker: Worker, key: &str, ttl: Duration) -> Result<bool, Failure> {
+    pub(super) async fn renew(&self, worker: Worker, key: &str, ttl: Duration) -> Result<bool, Failure> {
         let link = self.link(worker)?;
         let expire = async {
             match link.client.pexpire(key, milliseconds(ttl), Some(fred::types::ExpireOptions::GT)).await {
@@ -217,9 +213,7 @@ impl Redis {
         Ok(self.ask(worker, link, expire).await? > 0)
     }
 
-    /// One step of a rate limit whose places come back every `interval`, and of which `tolerance` may be taken at
-    /// once; how long to wait where there is no place.
-    pub async fn throttle(
+    pub(super) async fn throttle(
         &self,
         worker: Worker,
         key: &str,

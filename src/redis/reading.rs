@@ -11,15 +11,14 @@ use bytes::Bytes;
 use fred::error::{Error, ErrorKind};
 use std::time::Duration;
 
+/// What is only read, as [`Primaries`](super::Primaries) has it.
 impl Redis {
-    /// The first `bytes_max` bytes of a string; empty if there is none.
-    pub async fn read(&self, worker: Worker, key: &str, bytes_max: usize) -> Result<Bytes, Failure> {
+    pub(super) async fn read(&self, worker: Worker, key: &str, bytes_max: usize) -> Result<Bytes, Failure> {
         let [reply, ..] = self.question(worker, &[Command::Beginning(key, bytes_max)], bytes_max).await?;
         self.text(worker, reply)
     }
 
-    /// The time that a key has left, none = for ever; `None` = there is no such key.
-    pub async fn remaining(&self, worker: Worker, key: &str) -> Result<Option<Option<Duration>>, Failure> {
+    pub(super) async fn remaining(&self, worker: Worker, key: &str) -> Result<Option<Option<Duration>>, Failure> {
         let [reply, ..] = self.question(worker, &[Command::Remaining(key)], 0).await?;
         Ok(match self.number(worker, reply)? {
             -1 => Some(None),
@@ -27,16 +26,13 @@ impl Redis {
         })
     }
 
-    /// Whether all of these keys are known to be there; asking takes away those that are over.
-    pub async fn exist(&self, worker: Worker, keys: &[&str]) -> Result<bool, Failure> {
+    pub(super) async fn exist(&self, worker: Worker, keys: &[&str]) -> Result<bool, Failure> {
         let [reply, ..] = self.question(worker, &[Command::Exist(keys)], 0).await?;
         // A user who may not ask this may still ask for each.
         Ok(matches!(reply, Reply::Number(number) if usize::try_from(number) == Ok(keys.len())))
     }
 
-    /// As [`Redis::read`], of a record of this shape, together with the time that the key has left (`None` = it does not
-    /// expire) and with what the keys `beside` it hold.
-    pub async fn read_whole(
+    pub(super) async fn read_whole(
         &self,
         worker: Worker,
         key: &str,
