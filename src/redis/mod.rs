@@ -3,10 +3,10 @@
 
 mod cluster;
 mod commands;
+mod discovery;
 mod ear;
 mod greeting;
 mod health;
-mod informant;
 mod line;
 mod link;
 mod listener;

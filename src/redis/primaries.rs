@@ -3,7 +3,7 @@
 use super::{
     Failure, Redis,
     cluster::{self, NOBODY, SLOTS},
-    informant::Informant,
+    discovery::Discovery,
     link::Trust,
     meter::Meter,
 };
@@ -106,18 +106,18 @@ impl Primaries {
                 Arc::new(Redis::open(server, trust, connections, timeout, &workers, &metrics))
             }
         };
-        let (map, seeker) = match url {
+        let (map, topology) = match url {
             Url::Memory => (Map::default(), None),
             Url::Redis(server) => (Map { all: vec![open(server, Trust::Blind)], slots: None }, None),
-            Url::Sentinel(sentinel) => (Map::default(), Some(Seeker::Sentinels(sentinel.clone()))),
-            Url::Cluster(seeds) => (Map::default(), Some(Seeker::Cluster(seeds.clone()))),
+            Url::Sentinel(sentinel) => (Map::default(), Some(Topology::Sentinels(sentinel.clone()))),
+            Url::Cluster(seeds) => (Map::default(), Some(Topology::Cluster(seeds.clone()))),
         };
         let (map, astray) = (Arc::new(ArcSwap::from_pointee(map)), Arc::new(Notify::new()));
         let (changed, changes) = watch::channel(());
         let (ended, end) = oneshot::channel();
-        let moving = seeker.is_some();
-        if let Some(seeker) = seeker {
-            let follower = Follower { seeker, map: map.clone(), changed, astray: astray.clone(), timeout, open };
+        let moving = topology.is_some();
+        if let Some(topology) = topology {
+            let follower = Follower { topology, map: map.clone(), changed, astray: astray.clone(), timeout, open };
             let mut task = Some(follower.follow(end));
             workers.each(|_| task.take().map(tasks::background));
         }
@@ -201,16 +201,16 @@ impl Primaries {
     }
 }
 
-/// Whom to ask where the primaries are.
+/// How the primaries are arranged, and so whom to ask where they are.
 #[derive(Debug)]
-pub(super) enum Seeker {
+pub(super) enum Topology {
     Sentinels(store::Sentinel),
     Cluster(Vec<store::Redis>),
 }
 
 /// Keeps a map up to date.
 struct Follower<O> {
-    seeker: Seeker,
+    topology: Topology,
     map: Arc<ArcSwap<Map>>,
     changed: watch::Sender<()>,
     astray: Arc<Notify>,
@@ -220,15 +220,15 @@ struct Follower<O> {
 
 impl<O: Fn(&store::Redis, Trust) -> Arc<Redis>> Follower<O> {
     async fn follow(self, mut end: oneshot::Receiver<()>) {
-        let (mut informant, mut told) = (Informant::new(self.timeout), false);
-        let interval = match self.seeker {
-            Seeker::Sentinels(_) => SENTINEL_INTERVAL,
-            Seeker::Cluster(_) => CLUSTER_INTERVAL,
+        let (mut discovery, mut told) = (Discovery::new(self.timeout), false);
+        let interval = match self.topology {
+            Topology::Sentinels(_) => SENTINEL_INTERVAL,
+            Topology::Cluster(_) => CLUSTER_INTERVAL,
         };
         loop {
             tokio::select! {
                 _ = &mut end => return,
-                () = self.look(&mut informant, &mut told) => {}
+                () = self.look(&mut discovery, &mut told) => {}
             }
             tokio::select! {
                 _ = &mut end => return,
@@ -239,13 +239,13 @@ impl<O: Fn(&store::Redis, Trust) -> Arc<Redis>> Follower<O> {
     }
 
     /// Asks one that may know, another one each time that the answer does not help.
-    async fn look(&self, informant: &mut Informant, told: &mut bool) {
+    async fn look(&self, discovery: &mut Discovery, told: &mut bool) {
         let known = self.map.load_full();
-        let all: Vec<_> = match &self.seeker {
-            Seeker::Sentinels(sentinel) => sentinel.sentinels.clone(),
-            Seeker::Cluster(seeds) => known.all.iter().map(|redis| redis.server()).chain(seeds).cloned().collect(),
+        let all: Vec<_> = match &self.topology {
+            Topology::Sentinels(sentinel) => sentinel.sentinels.clone(),
+            Topology::Cluster(seeds) => known.all.iter().map(|redis| redis.server()).chain(seeds).cloned().collect(),
         };
-        match informant.ask(&all, &self.seeker).await {
+        match discovery.ask(&all, &self.topology).await {
             Ok(found) => {
                 *told = false;
                 self.take(found);
@@ -258,7 +258,7 @@ impl<O: Fn(&store::Redis, Trust) -> Arc<Redis>> Follower<O> {
         }
         let map = self.map.load();
         if map.all.iter().any(|redis| redis.degraded()) {
-            informant.doubt();
+            discovery.doubt();
         }
     }
 
@@ -269,9 +269,9 @@ impl<O: Fn(&store::Redis, Trust) -> Arc<Redis>> Follower<O> {
         if is_same {
             return;
         }
-        let (like, trust) = match &self.seeker {
-            Seeker::Sentinels(sentinel) => (&sentinel.primary, Trust::Primary),
-            Seeker::Cluster(seeds) => (&seeds[0], Trust::Answers),
+        let (like, trust) = match &self.topology {
+            Topology::Sentinels(sentinel) => (&sentinel.primary, Trust::Primary),
+            Topology::Cluster(seeds) => (&seeds[0], Trust::Answers),
         };
         let primary = |address: &Address| {
             let known = map.all.iter().find(|redis| redis.server().address == *address).cloned();

@@ -1,8 +1,8 @@
-//! Somebody who knows where the primaries are: one of several, and another one when that one does not answer.
+//! Finding the primaries: one that knows them is asked, and another one when that one does not answer.
 
 use super::{
     cluster, health, link,
-    primaries::{Found, Seeker},
+    primaries::{Found, Topology},
     sentinel,
 };
 use crate::config::store;
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A connection to the one that answered last.
 #[derive(Debug)]
-pub(super) struct Informant {
+pub(super) struct Discovery {
     timeout: Duration,
     /// Whose turn it is.
     turn: usize,
@@ -34,13 +34,13 @@ impl Drop for Connection {
     }
 }
 
-impl Informant {
+impl Discovery {
     pub(super) fn new(timeout: Duration) -> Self {
         Self { timeout: timeout.min(PATIENCE), turn: 0, connection: None }
     }
 
     /// Asks the one that answered last, else each of `all` once.
-    pub(super) async fn ask(&mut self, all: &[store::Redis], seeker: &Seeker) -> Result<Found, String> {
+    pub(super) async fn ask(&mut self, all: &[store::Redis], topology: &Topology) -> Result<Found, String> {
         let mut cause = "there is nobody to ask".to_owned();
         for attempt in 0..=all.len() {
             let connection = match self.connection.take() {
@@ -53,9 +53,9 @@ impl Informant {
                 }
             };
             let answer = match &connection {
-                Ok(Connection { server, client, .. }) => match seeker {
-                    Seeker::Sentinels(sentinel) => sentinel::find(client, &sentinel.service).await,
-                    Seeker::Cluster(_) => cluster::find(server, client).await,
+                Ok(Connection { server, client, .. }) => match topology {
+                    Topology::Sentinels(sentinel) => sentinel::find(client, &sentinel.service).await,
+                    Topology::Cluster(_) => cluster::find(server, client).await,
                 },
                 Err(error) => Err(error.clone()),
             };
