@@ -3,6 +3,9 @@
 use super::rewrite::Rewrite;
 use http::{HeaderMap, HeaderValue, Uri, header::LOCATION, header::SET_COOKIE};
 
+/// What the names of cookies begin with that have no path but `/`.
+const HOST_PREFIX: &str = "__Host-";
+
 impl Rewrite {
     /// Gives the path of `Location`, and of cookies but those that `spares`, the prefix back. A `Location` with a host
     /// is followed by our own clients only if `is_ours`.
@@ -35,7 +38,12 @@ impl Rewrite {
         }
         let uri: Uri = location.parse().ok()?;
         let (scheme, authority) = (uri.scheme_str()?, uri.authority()?.as_str());
-        if !matches!(scheme, "http" | "https") || !is_ours(authority) {
+        let port = match scheme {
+            "http" => ":80",
+            "https" => ":443",
+            _ => return None,
+        };
+        if !is_ours(authority) && !authority.strip_suffix(port).is_some_and(is_ours) {
             return None;
         }
         // What stands behind the authority, fragment included, which a Uri does not keep.
@@ -45,6 +53,10 @@ impl Rewrite {
 
     fn cookie(&self, line: &HeaderValue) -> Option<HeaderValue> {
         let text = line.to_str().ok()?;
+        // Browsers take such a cookie for the whole site alone.
+        if text.get(..HOST_PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(HOST_PREFIX)) {
+            return None;
+        }
         let mut restored = String::with_capacity(text.len() + 32);
         for (place, part) in text.split(';').enumerate() {
             restored.push_str(if place == 0 { "" } else { ";" });
@@ -77,9 +89,14 @@ impl Rewrite {
         };
         let slash = if strip.is_empty() && !rest.starts_with('/') { "/" } else { "" };
         let restored = format!("{strip}{slash}{rest}");
-        // Two slashes would begin a host.
-        (path.starts_with('/') && !path.starts_with("//") && !restored.starts_with("//")).then_some(restored)
+        (path.starts_with('/') && !begins_host(path) && !begins_host(&restored)).then_some(restored)
     }
+}
+
+/// Whether a browser finds a host in what should be a path: a backslash is a slash to it, and tabs are nothing.
+fn begins_host(path: &str) -> bool {
+    let mut bytes = path.bytes().filter(|byte| *byte != b'\t');
+    bytes.next() == Some(b'/') && matches!(bytes.next(), Some(b'/' | b'\\'))
 }
 
 #[cfg(test)]
@@ -120,6 +137,12 @@ mod tests {
             (&added, "/v1/x", "/x"),
             (&added, "/v1", "/"),
             (&added, "/v1//evil.test", "/v1//evil.test"),
+            (&added, "/v1/\\evil.test", "/v1/\\evil.test"),
+            (&added, "/v1/\t/evil.test", "/v1/\t/evil.test"),
+            (&app, "/\\evil.test", "/\\evil.test"),
+            (&app, "http://door.test:80/x", "/app/x"),
+            (&app, "https://door.test:443", "/app/"),
+            (&app, "http://door.test:443/x", "http://door.test:443/x"),
         ] {
             assert_eq!(restored(rewrite, "location", location), wanted, "{location}");
         }
@@ -128,6 +151,8 @@ mod tests {
             ("a=/x;path=/x/; Secure", "a=/x;path=/app/x; Secure"),
             ("path=/x; Secure", "path=/x; Secure"),
             ("sid=1; Path=/", "sid=1; Path=/"),
+            ("__Host-a=1; Secure; Path=/", "__Host-a=1; Secure; Path=/"),
+            ("__host-a=1; Secure; Path=/", "__host-a=1; Secure; Path=/"),
         ] {
             assert_eq!(restored(&app, "set-cookie", cookie), wanted, "{cookie}");
         }

@@ -20,6 +20,8 @@ pub enum Failure {
     Invalid(String),
     /// The answer's head did not come in time.
     TimedOut,
+    /// It did not come before the rule's `total_timeout` was over.
+    Overdue,
     /// Every endpoint has as many requests as it may have.
     Overloaded,
     /// The client's own body was at fault.
@@ -35,7 +37,7 @@ impl Failure {
             Self::Unreachable(cause) => Self::Unreachable(at(cause)),
             Self::Untrusted(cause) => Self::Untrusted(at(cause)),
             Self::Invalid(cause) => Self::Invalid(at(cause)),
-            Self::NoEndpoint(_) | Self::TimedOut | Self::Overloaded | Self::Body(_) => self,
+            Self::NoEndpoint(_) | Self::TimedOut | Self::Overdue | Self::Overloaded | Self::Body(_) => self,
         }
     }
 }
@@ -49,6 +51,7 @@ impl std::fmt::Display for Failure {
             | Self::Untrusted(cause)
             | Self::Invalid(cause) => f.write_str(cause),
             Self::TimedOut => f.write_str("no answer in time"),
+            Self::Overdue => f.write_str("the exchange took longer than total_timeout"),
             Self::Overloaded => f.write_str("every endpoint has as many requests as connections allows"),
             Self::Body(fault) => fault.fmt(f),
         }

@@ -164,7 +164,7 @@ impl Target {
             let Some(deadline) = terms.deadline else { return self.ask(spare, errand, terms).await };
             // Boxed: seldom needed, and every request would carry its size.
             let asking = Box::pin(tokio::time::timeout_at(deadline.into(), self.ask(spare, errand, terms)));
-            asking.await.unwrap_or((self, Err(Failure::TimedOut)))
+            asking.await.unwrap_or((self, Err(Failure::Overdue)))
         }
     }
 

@@ -177,8 +177,9 @@ fn a_rule_may_wait_shorter_than_its_upstream() {
 fn total_timeout_ends_what_is_slow_whatever_moves() {
     let app = Listener::bind();
     let gateway = Gateway::start(format!("{}total_timeout = \"700ms\"\n", open_rule(&format!("{:?}", app.url()))));
-    let silent = gateway.get("/");
+    let silent = gateway.get("/silent");
     assert_eq!((silent.status(), silent.reason().as_str()), (504, "upstream_timeout"));
+    assert_eq!(gateway.log_line("/silent")["cause"], "the exchange took longer than total_timeout");
     drop(app.accept());
     let mut client = Connection::open(gateway.address);
     client.write(get("/drip").bytes(gateway.address));

@@ -125,7 +125,8 @@ fn new_weights_count_at_once() {
 #[test]
 fn a_service_under_a_path_need_not_know_it() {
     let app = Upstream::start(|request| {
-        let cookies = [("Set-Cookie", "seen=1; Path=/; HttpOnly"), ("Set-Cookie", "plain=1")];
+        let host = ("Set-Cookie", "__Host-a=1; Secure; Path=/");
+        let cookies = [("Set-Cookie", "seen=1; Path=/; HttpOnly"), ("Set-Cookie", "plain=1"), host];
         match request.target() {
             "/old" => Reply::new(302, &[&[("Location", "/new?a=1")], &cookies[..]].concat(), ""),
             "/far" => Reply::new(302, &[("Location", "https://elsewhere.test/x")], ""),
@@ -138,10 +139,31 @@ fn a_service_under_a_path_need_not_know_it() {
     ));
     let moved = gateway.get("/shop/old");
     assert_eq!(moved.header("location"), Some("/shop/new?a=1"));
-    assert_eq!(moved.all("set-cookie"), ["seen=1; Path=/shop; HttpOnly", "plain=1"]);
+    assert_eq!(moved.all("set-cookie"), ["seen=1; Path=/shop; HttpOnly", "plain=1", "__Host-a=1; Secure; Path=/"]);
     assert_eq!(gateway.get("/shop/far").header("location"), Some("https://elsewhere.test/x"));
     assert_eq!(gateway.get("/shop/new?a=1").json()["target"], "/new?a=1");
     assert_eq!(app.last().header("x-forwarded-prefix"), Some("/shop"));
+}
+
+#[test]
+fn a_path_that_comes_back_without_its_prefix_never_becomes_a_host() {
+    let app = Upstream::start(|request| {
+        let (_, behind) = request.target().split_once("?").unwrap();
+        Reply::new(302, &[("Location", &format!("/v1{}", behind.replace("tab", "\t")))], "")
+    });
+    let gateway = Gateway::start(format!(
+        "{}add_prefix = \"/v1\"\nrewrite_location = true\n",
+        open_rule(&format!("{:?}", app.url()))
+    ));
+    for (behind, location) in [
+        ("/next", "/next"),
+        ("//evil.test", "/v1//evil.test"),
+        ("/\\evil.test", "/v1/\\evil.test"),
+        ("/tab/evil.test", "/v1/\t/evil.test"),
+    ] {
+        let seen = gateway.get(&format!("/x?{behind}"));
+        assert_eq!(seen.header("location"), Some(location), "{behind}");
+    }
 }
 
 #[test]
