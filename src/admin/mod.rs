@@ -3,7 +3,7 @@
 
 use crate::{gateway::Gateway, tasks};
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST},
     uri::Authority,
 };
@@ -91,7 +91,7 @@ async fn converse(stream: TcpStream, gateway: Arc<Gateway>) {
 }
 
 fn answer(request: &Request<Incoming>, gateway: &Gateway) -> Response<Full<Bytes>> {
-    if !is_local(request.headers()) {
+    if !is_local(request) {
         return text(StatusCode::FORBIDDEN, "application/json", r#"{"error":"Host must be an address or localhost"}"#);
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -126,12 +126,18 @@ fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Respo
 }
 
 /// A page of a foreign site must not read it through a name that it points here (DNS rebinding).
-fn is_local(headers: &HeaderMap) -> bool {
-    if headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
+fn is_local(request: &Request<Incoming>) -> bool {
+    let headers = request.headers();
+    if headers.get_all("sec-fetch-site").iter().any(|site| site != "same-origin" && site != "none") {
         return false;
     }
-    let Some(host) = headers.get(HOST) else { return true };
-    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    let hosts = headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
+    hosts.chain(request.uri().authority().map(|authority| authority.as_str().as_bytes())).all(is_ours)
+}
+
+/// Whether a host is an address, or this machine.
+fn is_ours(host: &[u8]) -> bool {
+    let Ok(authority) = Authority::try_from(host) else { return false };
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }

@@ -39,6 +39,9 @@ fn foreign_hosts_and_other_sites_scripts_are_refused() {
     let gateway = open_gateway("", &app.url());
     assert_eq!(get("/livez").header("Host", "localhost:9090").send(gateway.admin).status(), 200);
     assert_ne!(get("/livez").header("Host", "rebound.evil.test").send(gateway.admin).status(), 200);
+    let twice = get("/livez").header("Host", "localhost").header("Host", "rebound.evil.test");
+    assert_eq!(twice.send(gateway.admin).status(), 403);
+    assert_eq!(get("http://evil.test/livez").header("Host", "localhost").send(gateway.admin).status(), 403);
     assert_eq!(get("/livez").header("Sec-Fetch-Site", "cross-site").send(gateway.admin).status(), 403);
 }
 
