@@ -14,7 +14,7 @@ use crate::{
     identity::Forward,
     limits::Charges,
     rules::Rule,
-    session::{Source, Verdict},
+    session::{Source, Verdict, Watcher},
     tasks::Worker,
     upstream::{Failure, Passed, StreamFault, Streaming, Target, TunnelEnd},
 };
@@ -188,7 +188,7 @@ impl Exchange {
         self.reason.is_some()
     }
 
-    pub(super) fn identified(&mut self, caller: &Caller) {
+    pub(super) fn identified(&mut self, caller: &Caller, watcher: Option<&Watcher>) {
         let Some(line) = &mut self.log else { return };
         let (verdict, cause) = match &caller.verdict {
             Verdict::NotAsked => ("not_asked", None),
@@ -203,6 +203,8 @@ impl Exchange {
         let waited = line.matched.filter(|_| verdict != "not_asked").map(|matched| clock::now() - matched);
         line.store = waited.filter(|waited| *waited >= SLOW_STORE);
         line.verdict_from = caller.source.map(Source::word);
+        let was_asked = caller.source == Some(Source::Store);
+        line.memory = was_asked.then(|| if watcher.is_some_and(Watcher::is_armed) { "armed" } else { "off" });
         line.cause = cause.map(Cow::Owned);
     }
 

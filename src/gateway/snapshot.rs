@@ -177,7 +177,7 @@ impl Snapshot {
         exchange.charge(Phase::Arrival(&head)).await?; // 429
 
         let caller = self.callers.identify(question(rule, &entry), &head, exchange.arrival(), worker).await;
-        exchange.identified(&caller);
+        exchange.identified(&caller, self.watcher());
         let refuse = |denial| self.logins.refuse(denial, &head, exchange);
         let grant = rule.access.decide(entry, caller).map_err(refuse)?; // 401, 403, 503, 508
         exchange.granted(&grant);

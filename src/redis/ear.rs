@@ -24,6 +24,8 @@ const BEATS: u32 = 5;
 const SECOND_LOOK: Duration = Duration::from_secs(10);
 /// How long a beat's key lives when nobody renews it any more.
 const BEAT_TTL: Duration = Duration::from_secs(60);
+/// How long the connections to a server are waited for before it is listened to.
+const CONNECTING: Duration = Duration::from_secs(1);
 /// The waits before another attempt to listen, doubling.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
@@ -61,6 +63,13 @@ impl<S: Fn(Event<'_>)> Ear<S> {
 
     /// Listens for ever.
     pub(super) async fn listen(self) {
+        let connected = async {
+            while self.redis.degraded() {
+                time::sleep(RETRY.0).await;
+            }
+        };
+        // Before, questions would fail at once: no news worth telling.
+        let _ = time::timeout(CONNECTING, connected).await;
         let mut wait = RETRY.0;
         loop {
             let Fault(why) = match self.attempt().await {

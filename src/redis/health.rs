@@ -88,6 +88,7 @@ pub(super) fn describe(error: &Error) -> String {
     let is_code = code.len() > 2 && code.bytes().all(|byte| byte.is_ascii_uppercase());
     match error.kind() {
         ErrorKind::Timeout => "no answer in time".to_owned(),
+        ErrorKind::Canceled => "not connected".to_owned(),
         _ if is_code => format!("Redis answers {code}"),
         // What the system says arrives as Rust prints it for programmers.
         ErrorKind::IO | ErrorKind::Tls => match quoted(details, "message: \"").or(quoted(details, "error: \"")) {

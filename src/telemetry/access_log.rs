@@ -50,6 +50,9 @@ pub struct Entry<'a> {
     /// Where the verdict comes from: `store`, `memory`, `stale`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict_from: Option<&'static str>,
+    /// Of a verdict from the store: whether memory was `armed`, or `off`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<&'static str>,
     /// The user's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<&'a str>,
@@ -141,6 +144,7 @@ fn pretty(entry: &Entry<'_>) -> Vec<u8> {
         ("rule", entry.rule),
         ("verdict", entry.verdict),
         ("verdict_from", entry.verdict_from),
+        ("memory", entry.memory),
         ("user", entry.user),
         ("reason", entry.reason),
         ("cause", entry.cause),

@@ -133,6 +133,7 @@ fn a_session_is_read_once_and_refused_at_once_when_it_is_deleted() {
         assert_eq!((line["verdict"].as_str(), line["user"].as_str()), (Some("session"), Some("1")));
         stage.redis.ask(&["DEL", "sess:one"]);
         stage.becomes("/", &cookie, 401);
+        stage.gateway.log_line("\"verdict_from\":\"store\",\"memory\":\"armed\"");
     }
 }
 
@@ -163,6 +164,16 @@ fn a_login_under_the_same_id_is_never_refused_from_memory() {
         stage.redis.set("sess:one", r#"{"cookie":{}}"#);
         stage.becomes("/", &cookie, 401);
     }
+}
+
+#[test]
+fn nobody_is_refused_from_memory_that_has_not_heard_of_a_login() {
+    let stage = stage("", true);
+    let cookie = store_session(&stage.redis, "one", r#"{"cookie":{}}"#);
+    assert_eq!(stage.status("/optional", &cookie), 200);
+    stage.redis.ask(&["CONFIG", "SET", "notify-keyspace-events", ""]);
+    stage.redis.set("sess:one", record("1", "[]"));
+    assert_eq!(stage.status("/", &cookie), 200);
 }
 
 #[test]

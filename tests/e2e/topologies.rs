@@ -369,6 +369,8 @@ fn a_replica_takes_over_in_a_cluster_and_slots_move() {
     cluster.hand_over(&key, 1, 2, || assert_eq!(status(&gateway, &second), 200, "ASK is followed"));
     assert_eq!(status(&gateway, &second), 200, "MOVED is followed at once");
 
+    // What was written first is there first.
+    cluster.nodes[3].wait_for_info("keyspace", "db0:keys=");
     cluster.nodes[0].kill();
     refused(&gateway, &first, 503);
     passes(&gateway, &first);
