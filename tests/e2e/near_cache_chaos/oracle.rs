@@ -11,13 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// `max_staleness` of these gateways.
-const STALENESS: Duration = Duration::from_millis(1000);
 /// `[store] timeout`
 const TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) const SESSIONS: usize = 24;
-/// In how many rounds sessions change once. A round takes some forty milliseconds.
-const PACES: [usize; 3] = [1, 40, 120];
+/// How long sessions stay as they are, to `max_staleness`. Some change all the time; others stay longer than memory may be
+/// stale, or it could not be told whether it is.
+const PERIODS: [f32; 3] = [0.0, 1.6, 4.8];
 
 /// Where a session's record is. PHP logs in again under the same id, as happens here all the time.
 pub(super) fn key(session: usize) -> String {
@@ -39,6 +38,10 @@ struct Truth(Mutex<Vec<(Instant, Option<bool>)>>);
 impl Truth {
     fn turn(&self, state: Option<bool>) {
         self.0.lock().unwrap().push((Instant::now(), state));
+    }
+
+    fn is_gone(&self) -> bool {
+        self.0.lock().unwrap().last().is_some_and(|(_, state)| *state == Some(false))
     }
 
     /// Whether the session may have been in this state at some time of the stretch.
@@ -98,24 +101,26 @@ impl Site {
 
     /// Logs users in and out, over and over.
     fn change(&self) {
+        let begun = Instant::now();
+        let period = |index: usize| staleness().mul_f32(PERIODS[index % PERIODS.len()]);
+        let start = |index: usize| (begun + period(index) * (index as u32) / (SESSIONS as u32), false);
+        let mut sessions: Vec<_> = (0..SESSIONS).map(start).collect();
         let mut number = 0_usize;
         while !self.tally.stop.load(Ordering::SeqCst) {
             number += 1;
-            // In every round each session has its turn. Some change every time; others stay longer than memory may be
-            // stale, or it could not be told whether it is.
-            let (index, round) = (number * 7 % SESSIONS, number / SESSIONS);
-            let pace = PACES[index % PACES.len()];
-            if !round.is_multiple_of(pace) {
+            let index = number * 7 % SESSIONS;
+            let (due, alive) = &mut sessions[index];
+            if *due > Instant::now() {
                 continue;
             }
-            let alive = (round / pace + index / PACES.len()).is_multiple_of(2);
+            (*due, *alive) = (Instant::now() + period(index), !*alive);
             let changing = self.changing.lock().unwrap();
             self.truths[index].turn(None);
             let [key, _, record] = self.words(index);
             let set = ["SET", &key, &record, "EX", "600"];
             let delete = ["DEL", &key];
-            if self.ask(index, if alive { &set } else { &delete }).is_some() {
-                self.truths[index].turn(Some(alive));
+            if self.ask(index, if *alive { &set } else { &delete }).is_some() {
+                self.truths[index].turn(Some(*alive));
             }
             drop(changing);
             thread::sleep(Duration::from_millis(4));
@@ -136,7 +141,7 @@ impl Site {
             let fault = match response.status() {
                 200 => {
                     self.tally.passed.fetch_add(1, Ordering::SeqCst);
-                    let before = begun.checked_sub(STALENESS).unwrap_or(begun);
+                    let before = begun.checked_sub(staleness()).unwrap_or(begun);
                     let app = response.json();
                     let headers = app["headers"].as_array().unwrap();
                     let own = |pair: &&serde_json::Value| pair[0] == "x-forwarded-user";
@@ -169,7 +174,7 @@ impl Site {
     }
 
     fn note_staleness(&self, truth: &Truth, begun: Instant, ended: Instant) {
-        for milliseconds in 0..=STALENESS.as_millis() as u64 {
+        for milliseconds in 0..=staleness().as_millis() as u64 {
             let allowed = Duration::from_millis(milliseconds);
             if truth.may_be(true, begun.checked_sub(allowed).unwrap_or(begun), ended) {
                 let mut stale = self.tally.stale.lock().unwrap();
@@ -179,24 +184,19 @@ impl Site {
         }
     }
 
-    fn all_turn(&self, state: Option<bool>) {
-        for truth in &self.truths {
-            truth.turn(state);
-        }
-    }
-
     /// Nobody changes sessions meanwhile.
     pub(super) fn undisturbed<T>(&self, step: impl FnOnce() -> T) -> T {
         let _changing = self.changing.lock().unwrap();
         step()
     }
 
-    /// All sessions end by this step.
+    /// All sessions end by this step. Who is gone already stays so: nothing excuses what is staler.
     pub(super) fn all_end(&self, step: impl FnOnce()) {
         self.undisturbed(|| {
-            self.all_turn(None);
+            let ending: Vec<_> = self.truths.iter().filter(|truth| !truth.is_gone()).collect();
+            ending.iter().for_each(|truth| truth.turn(None));
             step();
-            self.all_turn(Some(false));
+            ending.iter().for_each(|truth| truth.turn(Some(false)));
         });
     }
 
@@ -238,6 +238,16 @@ fn long() -> Option<u64> {
     std::env::var("ONEDOOR_CHAOS_SECONDS").ok()?.parse().ok()
 }
 
+/// `max_staleness` of these gateways. Short, so that the short form sees much that could be stale.
+fn staleness() -> Duration {
+    Duration::from_millis(if long().is_some() { 1000 } else { 500 })
+}
+
+/// For how long a server hangs: in the long form for longer than anybody may wait.
+pub(super) fn hang() -> Duration {
+    if long().is_some() { TIMEOUT + slack() + TIMEOUT } else { Duration::from_millis(1500) }
+}
+
 /// What a busy machine may add to every time.
 fn slack() -> Duration {
     Duration::from_millis(if long().is_some() { 1000 } else { 5000 })
@@ -246,7 +256,7 @@ fn slack() -> Duration {
 /// Each call of `chaos` leaves the store whole.
 pub(super) fn survive(name: &str, store: Store, mut chaos: impl FnMut(&Site)) {
     let app = Upstream::echo();
-    let url = &store.url;
+    let (url, staleness) = (&store.url, staleness().as_millis());
     let session =
         if store.is_bare { "format = \"django\"\nprefix = \"\"" } else { "format = \"php\"\nuser = \"user.id\"" };
     let gateway = Gateway::start(format!(
@@ -254,7 +264,7 @@ pub(super) fn survive(name: &str, store: Store, mut chaos: impl FnMut(&Site)) {
         [store]
         url = "{url}"
         [store.cache]
-        max_staleness = "1s"
+        max_staleness = "{staleness}ms"
         [session]
         {session}
         login = "/login"
@@ -290,8 +300,9 @@ pub(super) fn survive(name: &str, store: Store, mut chaos: impl FnMut(&Site)) {
         for user in 0..3 {
             scope.spawn(move || site.judge(user));
         }
-        let (begun, duration) = (Instant::now(), Duration::from_secs(long().unwrap_or(3)));
-        while begun.elapsed() < duration || site.tally.is_thin() && begun.elapsed() < duration + DEADLINE {
+        let (begun, duration) = (Instant::now(), Duration::from_secs(long().unwrap_or(4)));
+        let is_thin = || site.tally.is_thin() || hits(&gateway) == 0;
+        while begun.elapsed() < duration || is_thin() && begun.elapsed() < duration + DEADLINE {
             chaos(site);
         }
         drop(stop);
@@ -305,9 +316,7 @@ pub(super) fn survive(name: &str, store: Store, mut chaos: impl FnMut(&Site)) {
     let (recovery, tally) = (recovery.elapsed(), &site.tally);
     let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
     let wrong = tally.wrong.lock().unwrap();
-    let page = get("/metrics").send(gateway.admin).text();
-    let hits = page.lines().find(|line| line.contains("memory_total") && line.contains("\"hit\""));
-    let hits = hits.and_then(|line| line.rsplit(' ').next()).unwrap_or_default();
+    let hits = hits(&gateway);
     eprintln!(
         "report: {name}: {} passed, {hits} from memory, {} refused, {} unavailable; stalest {:?}, slowest {:?}, well after {:?}; {} wrong",
         count(&tally.passed),
@@ -321,4 +330,12 @@ pub(super) fn survive(name: &str, store: Store, mut chaos: impl FnMut(&Site)) {
     assert!(wrong.is_empty(), "{name}: {} wrong answers, the first: {:?}", wrong.len(), &wrong[..wrong.len().min(5)]);
     assert!(recovery < Duration::from_secs(1) + slack(), "{name}: all is well only after {recovery:?}");
     assert!(!tally.is_thin(), "{name}: the chaos let nothing happen");
+    assert!(hits > 0, "{name}: memory was never used");
+}
+
+/// How many requests were answered from memory.
+fn hits(gateway: &Gateway) -> u64 {
+    let page = get("/metrics").send(gateway.admin).text();
+    let line = page.lines().find(|line| line.contains("memory_total") && line.contains("\"hit\""));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
 }
