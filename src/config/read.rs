@@ -35,7 +35,11 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
         Ok(text) => read(&name, &text, environment),
         Err(fault) => {
             let mut diagnostics = Diagnostics::default();
-            diagnostics.error(0..0, format!("cannot read {name}: {fault}"), "name the configuration with -c");
+            diagnostics.error(
+                0..0,
+                format!("cannot read {name}: {fault}"),
+                "name the configuration with -c, or write one: the README begins with some",
+            );
             Loaded { config: None, source: Source::new(&name, "", &[]), diagnostics }
         }
     }

@@ -192,10 +192,15 @@ impl<'a> Section<'a> {
     pub(super) fn choice(&mut self, name: &'static str) -> Option<&'static str> {
         let Some(&Shape::Choice { default, of }) = self.shape(name) else { return None };
         let Some(value) = self.take(name) else { return default };
+        let list = || format!("one of {}", quoted_list(of.iter().copied()));
+        if !value.get_ref().is_str() {
+            self.reader.wrong_type(name, value, "a text", list());
+            return None;
+        }
         let text = self.reader.text(name, value)?;
         let known = of.iter().find(|word| **word == text.text);
         if known.is_none() {
-            let list = format!("one of {}", quoted_list(of.iter().copied()));
+            let list = list();
             let remedy = match similar(&text.text, of.iter().copied()) {
                 Some(word) => format!("did you mean \"{word}\"? It is {list}"),
                 None => list,
