@@ -119,7 +119,7 @@ pub(super) fn read(
     let word = section.choice("format");
     let has_secrets = section.has("secrets") || section.has("secrets_file");
     let preset = Preset::of(word, has_secrets);
-    preset.refuse_strangers(&mut section);
+    preset.refuse_keys_of_others(&mut section);
     let secrets = match preset.secrets {
         Secrets::Never => Vec::new(),
         Secrets::Perhaps => secrets::read(&mut section, preset, false, watched),

@@ -272,7 +272,7 @@ impl Preset {
     }
 
     /// Refuses the keys that only other formats have.
-    pub(super) fn refuse_strangers(&self, section: &mut Section<'_>) {
+    pub(super) fn refuse_keys_of_others(&self, section: &mut Section<'_>) {
         if self.secrets == Secrets::Never {
             for name in ["secrets", "secrets_file"] {
                 let message = format!("cookies of `format = \"{}\"` are not signed", self.format);
