@@ -118,8 +118,9 @@ impl Site {
             self.truths[index].turn(None);
             let [key, _, record] = self.words(index);
             let set = ["SET", &key, &record, "EX", "600"];
-            let delete = ["DEL", &key];
-            if self.ask(index, if *alive { &set } else { &delete }).is_some() {
+            // Django uses no id twice: what its app deletes does not come back.
+            let end: &[&str] = if self.is_bare { &["RENAME", &key, "elsewhere"] } else { &["DEL", &key] };
+            if self.ask(index, if *alive { &set } else { end }).is_some() {
                 self.truths[index].turn(Some(*alive));
             }
             drop(changing);
