@@ -106,7 +106,7 @@ impl Speed {
 
     /// How much fuller than it is it should look beside `other`, in 65536ths.
     pub(super) fn handicap(&self, other: &Self, now: Instant) -> u64 {
-        if self.is_losing(now) && !other.is_losing(now) {
+        if self.lost_last(other, now) {
             return factor(HANDICAP_MAX);
         }
         let known = |speed: &Self| speed.answers.load(Relaxed) >= ANSWERS_MIN;
@@ -127,9 +127,13 @@ impl Speed {
         errors > 0 && dice % (2 * u64::from(ALL)) < errors
     }
 
-    fn is_losing(&self, now: Instant) -> bool {
-        let lost = self.lost.load(Relaxed);
-        lost != 0 && self.millis(now).saturating_sub(lost) < AFTERMATH.as_millis() as u64
+    /// Whether it has just lost a request, and `other` not, or before: where instances are replaced in turn, it is back.
+    fn lost_last(&self, other: &Self, now: Instant) -> bool {
+        let ago = |speed: &Self| match speed.lost.load(Relaxed) {
+            0 => u64::MAX,
+            lost => speed.millis(now).saturating_sub(lost),
+        };
+        ago(self) < ago(other).min(AFTERMATH.as_millis() as u64)
     }
 
     fn typical(&self) -> i64 {
@@ -217,6 +221,10 @@ mod tests {
         assert_eq!(losing.handicap(&other, now + 2 * AFTERMATH), OCTAVE.unsigned_abs());
         other.lost(now);
         assert_eq!(losing.handicap(&other, now), OCTAVE.unsigned_abs(), "nobody is better off elsewhere");
+        let later = now + AFTERMATH / 2;
+        other.lost(later);
+        assert_eq!(other.handicap(&losing, later), factor(HANDICAP_MAX), "the first is back");
+        assert_eq!(losing.handicap(&other, later), OCTAVE.unsigned_abs());
     }
 
     #[test]
