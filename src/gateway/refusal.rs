@@ -351,7 +351,7 @@ impl From<Failure> for Refusal {
             Failure::Refused(cause) | Failure::Unreachable(cause) => Self::new(Reason::UpstreamUnreachable, cause),
             Failure::Untrusted(cause) => Self::new(Reason::UpstreamUntrusted, cause),
             Failure::Invalid(cause) => Self::new(Reason::UpstreamInvalid, cause),
-            Failure::TimedOut => Self::new(Reason::UpstreamTimeout, "no answer within response_timeout"),
+            Failure::TimedOut(cause) => Self::new(Reason::UpstreamTimeout, cause),
             Failure::Overdue => Self::new(Reason::UpstreamTimeout, failure.to_string()),
             Failure::Overloaded => {
                 Self::new(Reason::Overloaded, "every endpoint has as many requests as connections allows")

@@ -19,7 +19,7 @@ pub enum Failure {
     /// There was an answer, but one that cannot be trusted.
     Invalid(String),
     /// The answer's head did not come in time.
-    TimedOut,
+    TimedOut(String),
     /// It did not come before the rule's `total_timeout` was over.
     Overdue,
     /// Every endpoint has as many requests as it may have.
@@ -29,15 +29,17 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The same, where it speaks for itself, of this endpoint.
+    /// The same, saying of which endpoint, where it is one's.
     pub(super) fn at(self, endpoint: &str) -> Self {
         let at = |cause| format!("{endpoint}: {cause}");
         match self {
+            Self::NoEndpoint(cause) => Self::NoEndpoint(at(cause)),
             Self::Refused(cause) => Self::Refused(at(cause)),
             Self::Unreachable(cause) => Self::Unreachable(at(cause)),
             Self::Untrusted(cause) => Self::Untrusted(at(cause)),
             Self::Invalid(cause) => Self::Invalid(at(cause)),
-            Self::NoEndpoint(_) | Self::TimedOut | Self::Overdue | Self::Overloaded | Self::Body(_) => self,
+            Self::TimedOut(cause) => Self::TimedOut(at(cause)),
+            Self::Overdue | Self::Overloaded | Self::Body(_) => self,
         }
     }
 }
@@ -49,8 +51,8 @@ impl std::fmt::Display for Failure {
             | Self::Refused(cause)
             | Self::Unreachable(cause)
             | Self::Untrusted(cause)
-            | Self::Invalid(cause) => f.write_str(cause),
-            Self::TimedOut => f.write_str("no answer in time"),
+            | Self::Invalid(cause)
+            | Self::TimedOut(cause) => f.write_str(cause),
             Self::Overdue => f.write_str("the exchange took longer than total_timeout"),
             Self::Overloaded => f.write_str("every endpoint has as many requests as connections allows"),
             Self::Body(fault) => fault.fmt(f),

@@ -39,7 +39,7 @@ impl Meter {
             Failure::NoEndpoint(_) => "no_endpoint",
             Failure::Refused(_) | Failure::Unreachable(_) | Failure::Untrusted(_) => "unreachable",
             Failure::Invalid(_) => "invalid",
-            Failure::TimedOut | Failure::Overdue => "timeout",
+            Failure::TimedOut(_) | Failure::Overdue => "timeout",
             Failure::Overloaded => "overloaded",
             // The client's fault.
             Failure::Body(_) => return,

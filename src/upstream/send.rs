@@ -108,7 +108,7 @@ pub(super) async fn exchange(
             Ok(response) => return accept(response, asked, kept, place, asked.begun),
             Err((_, Fate::Unsent(unsent))) => request = unsent,
             Err((failure, fate)) => {
-                let counts = matches!(failure, Failure::TimedOut) || matches!(fate, Fate::Reset);
+                let counts = matches!(failure, Failure::TimedOut(_)) || matches!(fate, Fate::Reset);
                 let again = match (fate, &failure) {
                     (Fate::Refused(Some(again)), _) | (Fate::Lost(Some(again)), Failure::Unreachable(_)) => {
                         Again::Stale(again)
@@ -135,7 +135,7 @@ pub(super) async fn exchange(
         Ok(response) => accept(response, asked, fresh, place, sent),
         Err((failure, fate)) => {
             let is_refused = matches!(fate, Fate::Refused(_));
-            let counts = !is_refused && matches!(failure, Failure::TimedOut | Failure::Unreachable(_));
+            let counts = !is_refused && matches!(failure, Failure::TimedOut(_) | Failure::Unreachable(_));
             let again = match (fate, &failure) {
                 (Fate::Unsent(unsent), _) => Again::Unsent(unsent),
                 (Fate::Refused(Some(again)), _) => Again::Stale(again),
@@ -159,7 +159,7 @@ async fn answer(
         return answered;
     }
     connection.doubt();
-    Err((Failure::TimedOut, Fate::Lost(None)))
+    Err((Failure::TimedOut(format!("no answer within {:?}", asked.response_timeout)), Fate::Lost(None)))
 }
 
 fn accept(

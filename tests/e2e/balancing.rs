@@ -169,8 +169,9 @@ fn beyond_connections_it_is_503_at_once() {
 fn a_rule_may_wait_shorter_than_its_upstream() {
     let app = Listener::bind();
     let gateway = Gateway::start(format!("{}timeout = \"200ms\"\n", open_rule(&format!("{:?}", app.url()))));
-    let response = gateway.get("/");
+    let response = gateway.get("/page");
     assert_eq!((response.status(), response.reason().as_str()), (504, "upstream_timeout"));
+    assert_eq!(gateway.log_line("/page")["cause"], format!("{}: no answer within 200ms", app.url()));
 }
 
 #[test]

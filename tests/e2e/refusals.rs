@@ -178,9 +178,11 @@ fn a_host_that_is_not_ours_is_misdirected() {
 #[test]
 fn an_upstream_without_an_address_is_503() {
     // No name has a part this long: nobody needs to be asked for its address.
-    let gateway = open_gateway("", &format!("http://{}.test:80", "a".repeat(64)));
-    let answer = gateway.get("/");
+    let url = format!("http://{}.test", "a".repeat(64));
+    let gateway = open_gateway("", &url);
+    let answer = gateway.get("/page");
     problem(&answer, 503, "no_endpoint");
+    assert!(gateway.log_line("/page")["cause"].as_str().unwrap().starts_with(&format!("{url}: ")));
     assert!(answer.header("retry-after").is_some());
 }
 
