@@ -129,11 +129,11 @@ impl NormalPath {
         Self::rewritten(format!("{before}/")).ok()
     }
 
-    /// The paths that a server sees which decodes first and then ends the path at a `?` or `#`.
+    /// The paths that a server sees which decodes first and then ends the path at the first `?` or `#`.
     pub fn cut_readings(&self) -> impl Iterator<Item = Self> {
         let path = self.as_str();
-        let cuts = path.match_indices('%').filter(|(at, _)| matches!(&path.as_bytes()[at + 1..at + 3], b"3F" | b"23"));
-        cuts.filter_map(|(at, _)| Self::rewritten(path[..at].to_owned()).ok())
+        let cuts = ["%3F", "%23"].into_iter().filter_map(|end| path.find(end));
+        cuts.filter_map(|at| Self::rewritten(path[..at].to_owned()).ok())
     }
 
     fn normalise(target: &PathAndQuery) -> Result<Self, PathFault> {

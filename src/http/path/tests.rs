@@ -206,6 +206,18 @@ fn a_last_segment_of_parameters_is_read_as_none() {
 }
 
 #[test]
+fn a_server_that_decodes_first_ends_a_path_at_the_first_mark_of_its_kind() {
+    let read = |target: &str| -> Vec<_> {
+        let path = of(target).expect("the path is accepted");
+        path.cut_readings().map(|path| path.target().to_string()).collect()
+    };
+    assert_eq!(read("/a%3Fb%3Fc"), ["/a"]);
+    assert_eq!(read("/a%23b%3Fc%23"), ["/a%23b", "/a"]);
+    assert_eq!(read("/a%3B?b%3F"), [""; 0]);
+    assert_eq!(read(&"/a%3F%23".repeat(1000)).len(), 2, "what a long path costs grows with its length, no faster");
+}
+
+#[test]
 fn cut_segments_are_those_with_parameters() {
     let path = of("/a;v=1/b/c%3Bd/e%3F/f").expect("the path is accepted");
     assert_eq!(path.cut_segments().collect::<Vec<_>>(), ["a", "c", "e"]);
