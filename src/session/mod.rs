@@ -249,7 +249,9 @@ impl Sessions {
             };
             search.lookups += 1;
             let mut found = self.look_up(&named, activity, look).await;
-            if self.expects_somebody() {
+            // Whoever is in memory was met before.
+            let is_met = |found: &Found| found.source == Source::Memory && !found.is_missing();
+            if self.expects_somebody() && !found.as_ref().is_ok_and(is_met) {
                 found = Box::pin(self.meet(&named, found, activity, look.worker)).await;
             }
             if let (Ok(Found { finding: Finding::Valid(_), .. }), Some(newest)) = (&found, &self.newest) {
