@@ -263,7 +263,7 @@ impl<S: Fn(Event<'_>)> Chorus<S> {
 pub(super) struct Teller {
     server: String,
     board: Arc<Board>,
-    /// What was last told of it, and when it was told to be deaf, or the first that was heard.
+    /// What was last told of it, and when it was last told to be deaf.
     told: Mutex<(Option<Status>, Option<Instant>)>,
 }
 
@@ -295,7 +295,7 @@ impl Teller {
             *told = (Some(status.clone()), Some(now));
         } else if is_news {
             tracing::info!(server, invalidation = %status, "sessions are answered from memory");
-            *told = (Some(status.clone()), at.or(Some(now)));
+            told.0 = Some(status.clone());
         }
         drop(told);
         self.board.put(server, status);
