@@ -99,9 +99,10 @@ impl Gateway {
         let mut response = if head.uri.path() == HEALTH && is_sound() {
             Answers::health(self.is_draining())
         } else {
-            let answer = match self.over.load(Ordering::Relaxed) {
-                true => Err(Refusal::too_late()), // 503
-                false => snapshot.proxy(head, body, peer, &mut exchange).await,
+            let answer = if self.over.load(Ordering::Relaxed) {
+                Err(Refusal::too_late()) // 503
+            } else {
+                snapshot.proxy(head, body, peer, &mut exchange).await
             };
             answer.unwrap_or_else(|refusal| snapshot.answers().refuse(refusal, &mut exchange))
         };
