@@ -18,7 +18,7 @@ use crate::{
     telemetry::access_log::milliseconds,
     upstream::{Origin, Target},
 };
-use http::{HeaderMap, HeaderName, header::CONTENT_LENGTH};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
 use std::{fmt::Write as _, time::Duration};
 
 impl Snapshot {
@@ -146,7 +146,7 @@ impl Snapshot {
         }
         if let Some(session) = grant.session() {
             for (name, value) in self.identity.preview(session) {
-                tell(story, "header", format_args!("{name}: {}", value.to_str().unwrap_or_default()));
+                tell_header(story, &name, &value);
             }
         }
     }
@@ -197,7 +197,7 @@ fn tell_forward(
     arrival.extend(rewritten.prefix.map(|prefix| (HeaderName::from_static("x-forwarded-prefix"), prefix.clone())));
     message::edit(&mut arrival, &rule.request_headers);
     for (name, value) in &arrival {
-        tell(story, "header", format_args!("{name}: {}", value.to_str().unwrap_or_default()));
+        tell_header(story, name, value);
     }
     tell(story, "upstream", format_args!("{}", target.name()));
     let key = target.key(origin);
@@ -215,6 +215,10 @@ fn requirement(requirement: Requirement) -> &'static str {
         Requirement::Optional => "optional",
         Requirement::Off => "off",
     }
+}
+
+fn tell_header(story: &mut String, name: &HeaderName, value: &HeaderValue) {
+    tell(story, "header", format_args!("{name}: {}", value.to_str().unwrap_or_default()));
 }
 
 fn tell(story: &mut String, topic: &str, text: std::fmt::Arguments<'_>) {

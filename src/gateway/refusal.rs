@@ -346,17 +346,15 @@ impl From<BodyFault> for Refusal {
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::NoEndpoint(cause) => Self::new(Reason::NoEndpoint, cause),
-            Failure::Refused(cause) | Failure::Unreachable(cause) => Self::new(Reason::UpstreamUnreachable, cause),
-            Failure::Untrusted(cause) => Self::new(Reason::UpstreamUntrusted, cause),
-            Failure::Invalid(cause) => Self::new(Reason::UpstreamInvalid, cause),
-            Failure::TimedOut(cause) => Self::new(Reason::UpstreamTimeout, cause),
-            Failure::Overdue => Self::new(Reason::UpstreamTimeout, failure.to_string()),
-            Failure::Overloaded => {
-                Self::new(Reason::Overloaded, "every endpoint has as many requests as connections allows")
-            }
-            Failure::Body(fault) => fault.into(),
-        }
+        let reason = match failure {
+            Failure::Body(fault) => return fault.into(),
+            Failure::NoEndpoint(_) => Reason::NoEndpoint,
+            Failure::Refused(_) | Failure::Unreachable(_) => Reason::UpstreamUnreachable,
+            Failure::Untrusted(_) => Reason::UpstreamUntrusted,
+            Failure::Invalid(_) => Reason::UpstreamInvalid,
+            Failure::TimedOut(_) | Failure::Overdue => Reason::UpstreamTimeout,
+            Failure::Overloaded => Reason::Overloaded,
+        };
+        Self::new(reason, failure.to_string())
     }
 }

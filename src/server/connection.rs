@@ -90,6 +90,7 @@ where
     builder
         .max_headers(limits.headers.saturating_mul(2).max(HEADERS_MIN))
         .max_buf_size(head_bytes.saturating_mul(2).max(BUFFER_BYTES_MIN));
+    // A block of its own: what follows does not hold room for the connection.
     let sending_away = {
         let mut connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let error = Pin::new(&mut connection).await.err();
